@@ -1,0 +1,62 @@
+//! What a network gives for one picture, and the linear head that reads it.
+
+/// The last feature maps, `f_k(x, y)`.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Features {
+    /// Number of units `k`.
+    pub channels: usize,
+    /// Rows of the map.
+    pub height: usize,
+    /// Columns of the map.
+    pub width: usize,
+    /// `channels * height * width` values, channel by channel, rows from the top.
+    pub values: Vec<f32>,
+}
+
+impl Features {
+    /// The map of unit `k`.
+    ///
+    /// # Panics
+    /// Where there is no unit `k`.
+    pub fn unit(&self, k: usize) -> &[f32] {
+        let area = self.height * self.width;
+        &self.values[k * area..(k + 1) * area]
+    }
+}
+
+/// What a network gives for one picture.
+#[derive(Debug, Clone, Default)]
+pub struct Activations {
+    pub features: Features,
+    /// `S_c`: one value a class, before softmax.
+    pub logits: Vec<f32>,
+    /// Softmax of the logits.
+    pub scores: Vec<f32>,
+}
+
+/// The linear classifier on pooled features.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Head {
+    /// `S_c = sum_k w_k^c F_k + b_c`.
+    Linear {
+        /// Number of units that every class weighs.
+        channels: usize,
+        /// `classes * channels` values, class by class.
+        weights: Vec<f32>,
+    },
+    /// One feature map a class (NIN, SqueezeNet): the maps are the class activation maps.
+    Identity {
+        /// Number of classes, and of feature maps.
+        classes: usize,
+    },
+}
+
+impl Head {
+    /// Number of classes.
+    pub fn classes(&self) -> usize {
+        match self {
+            Head::Linear { channels, weights } => weights.len() / channels,
+            Head::Identity { classes } => *classes,
+        }
+    }
+}

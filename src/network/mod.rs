@@ -1,0 +1,3 @@
+//! A classifier that ends in global pooling and a linear head: what it takes in and what it gives.
+
+pub mod activations;
