@@ -8,7 +8,6 @@ use crate::geometry::{Point, Rect, Size};
 use crate::network::activations::{Activations, Head};
 use components::{Component, Labeller};
 use map::{Map, Upsampler, class_activation_map};
-use tracks::Tracker;
 
 /// One thing that was found in a frame.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -21,7 +20,8 @@ pub struct Detection {
     pub rect: Rect,
     /// Where the class activation map is highest, in the frame's pixels.
     pub peak: Point,
-    /// The same number for the same thing from frame to frame.
+    /// The same number for the same thing from frame to frame; 0 before a [`tracks::Tracker`]
+    /// gave one.
     pub track: u64,
 }
 
@@ -82,7 +82,6 @@ pub struct Localizer {
     upsampler: Upsampler,
     labeller: Labeller,
     components: Vec<Component>,
-    tracker: Tracker,
 }
 
 impl Localizer {
@@ -97,7 +96,6 @@ impl Localizer {
             upsampler: Upsampler::default(),
             labeller: Labeller::default(),
             components: Vec::new(),
-            tracker: Tracker::default(),
         }
     }
 
@@ -146,7 +144,6 @@ impl Localizer {
                 std::mem::swap(&mut findings.heat, &mut self.fine);
             }
         }
-        self.tracker.number(&mut findings.detections);
     }
 
     /// Appends the boxes of the map in `self.fine`.
@@ -239,7 +236,7 @@ mod tests {
         let [detection] = findings.detections[..] else { panic!("{findings:?}") };
         assert_eq!(detection.rect, Rect::new(20, 20, 40, 60));
         assert_eq!(detection.peak, Point { x: 5, y: 10 });
-        assert_eq!((detection.class, detection.score, detection.track), (0, 0.7, 1));
+        assert_eq!((detection.class, detection.score, detection.track), (0, 0.7, 0));
     }
 
     #[test]
