@@ -1,6 +1,5 @@
 """The networks that camlive must load. Each function returns a model; its name is the file's stem."""
 
-import io
 import tempfile
 from pathlib import Path
 
@@ -13,18 +12,13 @@ from torch import nn
 
 import bodies
 import edits
+from pictures import calibration_pictures
 
 CLASSES = 10
 LABELS = ["tabby cat", "kit fox", "red fox", "goldfish", "crane (bird)", "crane (machine)", "coffee mug", "acoustic guitar",
           "umbrella", "bicycle-built-for-two, tandem"]
 WORDNET_IDS = [f"n{number:08}" for number in
                [2123045, 2119789, 2119022, 1443537, 2012849, 3126707, 3063599, 2676566, 4507155, 2835271]]
-
-
-def calibration_pictures(size, count=16):
-    """Network inputs, mean 127 and deviation 128."""
-    from make import picture
-    return np.stack([(picture(size, 1000 + i).transpose(2, 0, 1).astype(np.float32) - 127) / 128 for i in range(count)])
 
 
 def settled(seed, size, build):
@@ -164,6 +158,24 @@ def conv_head():
     return model
 
 
+def keras_conv_head():
+    """[N, H, W, C] input, GlobalAveragePool, 1x1 Conv, Squeeze with axes as an input, Softmax, as Keras's MobileNet."""
+    model = edits.export(settled(15, (64, 64), bodies.mobilenetv2), (64, 64), 13, "torchscript")
+    weights, bias = edits.random_head(32, CLASSES, 15)
+    edits.extend(model, [
+        helper.make_node("GlobalAveragePool", ["features"], ["pooled"], "global_average_pooling2d/Mean"),
+        helper.make_node("Conv", ["pooled", "conv_preds/Conv2D", "conv_preds/BiasAdd"], ["scores"], "conv_preds/BiasAdd",
+                         kernel_shape=[1, 1], strides=[1, 1], auto_pad="VALID"),
+        helper.make_node("Squeeze", ["scores", "axes"], ["logits"], "reshape_2/Reshape"),
+        helper.make_node("Softmax", ["logits"], ["output"], "predictions/Softmax"),
+    ], {"conv_preds/Conv2D": weights[:, :, None, None], "conv_preds/BiasAdd": bias, "axes": np.array([2, 3], np.int64)},
+        [1, CLASSES])
+    edits.channels_last_input(model)
+    edits.rename(model, "StatefulPartitionedCall/mobilenet", "input_1", "predictions")
+    describe(model, layout="NHWC")
+    return model
+
+
 def densenet_style():
     """BatchNormalization that cannot be folded, Relu, AveragePool over the whole map, Reshape to [-1, C], Gemm with
     transB 1 and no bias."""
@@ -174,7 +186,7 @@ def densenet_style():
         helper.make_node("Reshape", ["pooled", "flat_shape"], ["flat"], "flatten"),
         helper.make_node("Gemm", ["flat", "classifier.weight"], ["output"], "classifier", transB=1),
     ], {"flat_shape": np.array([-1, 24], np.int64), "classifier.weight": weights}, [1, CLASSES])
-    describe(model, mean="127", std="128", layout="NCHW", wordnet_ids="\n".join(WORDNET_IDS))
+    describe(model, mean="127,127,127", std="128,128,128", layout="NCHW", wordnet_ids="\n".join(WORDNET_IDS))
     return model
 
 
@@ -208,7 +220,8 @@ def resnet_qdq():
 
 
 def mobilenetv2_qdq():
-    """Quantized up to the feature maps; pooling and head stay float. The input's scale is what calibration found."""
+    """Quantized up to the feature maps; pooling and head stay float. The input's scale is what calibration found,
+    and the only metadata is the quantizer's own, which says nothing about the picture."""
     return quantized(edits.export(mobilenetv2_classifier(), (64, 64), 17, "torchscript"), (64, 64),
                      leave=("ReduceMean", "GlobalAveragePool", "Gemm"))
 
@@ -229,7 +242,7 @@ def free_size():
 ACCEPTED = {
     "alexnet-gap": alexnet_gap, "vgg16-gap": vgg16_gap, "googlenet-gap": googlenet_gap, "googlenet-gmp": googlenet_gmp,
     "squeezenet": squeezenet, "nin": nin, "resnet": resnet, "mobilenetv2": mobilenetv2, "keras-style": keras_style,
-    "conv-head": conv_head, "densenet-style": densenet_style, "resnet-qdq": resnet_qdq,
+    "conv-head": conv_head, "keras-conv-head": keras_conv_head, "densenet-style": densenet_style, "resnet-qdq": resnet_qdq,
     "mobilenetv2-qdq": mobilenetv2_qdq, "free-size": free_size,
 }
 # What a free input size is recorded at. Not square, so that a swapped height and width shows.

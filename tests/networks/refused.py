@@ -111,7 +111,7 @@ def no_output():
 
 
 def empty():
-    return model([], [], inputs=[], outputs=[]), "input"
+    return model([], [], inputs=[], outputs=[]), "output"
 
 
 REFUSED = {
