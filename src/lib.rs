@@ -11,3 +11,4 @@ pub mod localize;
 pub mod network;
 pub mod pipeline;
 pub mod source;
+pub mod view;
