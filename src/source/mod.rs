@@ -1,6 +1,11 @@
 //! Where frames come from. Knows nothing of networks.
 
+pub mod camera;
 pub mod decode;
+#[cfg(any(feature = "nokhwa", not(target_os = "linux")))]
+pub mod nokhwa;
+#[cfg(target_os = "linux")]
+pub mod v4l2;
 
 use std::time::Duration;
 
