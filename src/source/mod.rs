@@ -1,5 +1,12 @@
 //! Where frames come from. Knows nothing of networks.
 
+pub mod camera;
+pub mod decode;
+#[cfg(any(feature = "nokhwa", not(target_os = "linux")))]
+pub mod nokhwa;
+#[cfg(target_os = "linux")]
+pub mod v4l2;
+
 use std::time::Duration;
 
 use crate::error::Result;
