@@ -220,11 +220,11 @@ fn a_network_of_free_size_takes_multiples_of_its_stride_and_224_by_itself() {
 #[test]
 fn labels_and_wordnet_ids_come_from_the_metadata() {
     let network = load("resnet", |_| ()).unwrap();
-    assert_eq!(network.label(1), "kit fox");
-    assert_eq!(network.wordnet_id(1), Some("n02119789"));
-    assert_eq!(network.find_class("Goldfish"), Ok(3));
+    assert_eq!(network.labels().name(1), "kit fox");
+    assert_eq!(network.labels().wordnet_id(1), Some("n02119789"));
+    assert_eq!(network.labels().find("Goldfish"), Ok(3));
     let bare = load("vgg16-gap", |_| ()).unwrap();
-    assert_eq!((bare.label(9).as_ref(), bare.wordnet_id(9)), ("class 9", None));
+    assert_eq!((bare.labels().name(9), bare.labels().wordnet_id(9)), ("class 9", None));
 }
 
 #[test]
@@ -237,7 +237,7 @@ fn options_outrank_the_metadata() {
         o.std = Some([256.0; 3]);
     })
     .unwrap();
-    assert_eq!(network.label(1), "b");
+    assert_eq!(network.labels().name(1), "b");
     assert!(
         network.describe().contains("mean 100,100,100, std 256,256,256"),
         "{}",

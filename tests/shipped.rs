@@ -56,9 +56,9 @@ fn the_embedded_network_has_1000_named_classes_and_a_7x7_map() {
     assert_eq!(network.classes(), 1000);
     assert_eq!(network.input_size(), Size::new(224, 224));
     assert_eq!(network.map_size(), Size::new(7, 7));
-    assert_eq!(network.label(285), "Egyptian cat");
-    assert_eq!(network.wordnet_id(285), Some("n02124075"));
-    assert_eq!(network.find_class("egyptian CAT"), Ok(285));
+    assert_eq!(network.labels().name(285), "Egyptian cat");
+    assert_eq!(network.labels().wordnet_id(285), Some("n02124075"));
+    assert_eq!(network.labels().find("egyptian CAT"), Ok(285));
     assert!(!network.describe().contains("assumed"), "{}", network.describe());
 }
 

@@ -1,6 +1,5 @@
 //! The names of the classes, and finding a class by name.
 
-use std::borrow::Cow;
 use std::path::Path;
 
 use super::metadata::labels_file;
@@ -9,11 +8,11 @@ use crate::error::{Error, Result};
 /// How many names a suggestion holds.
 const SUGGESTIONS: usize = 3;
 
-/// The names of the classes, as far as they are known.
+/// The names of the classes.
 #[derive(Debug)]
-pub(super) struct Labels {
-    classes: usize,
-    names: Option<Vec<String>>,
+pub struct Labels {
+    /// `class 17` for a class whose name is not known.
+    names: Vec<String>,
     wordnet_ids: Option<Vec<String>>,
 }
 
@@ -45,26 +44,36 @@ impl Labels {
             }
         };
         check_count("wordnet_ids", &wordnet_ids, classes)?;
-        Ok(Self { classes, names, wordnet_ids })
-    }
-
-    pub(super) fn name(&self, class: usize) -> Cow<'_, str> {
-        match self.names.as_ref().and_then(|names| names.get(class)).filter(|name| !name.is_empty())
-        {
-            Some(name) => Cow::Borrowed(name),
-            None => Cow::Owned(format!("class {class}")),
+        let mut names = names.unwrap_or_else(|| vec![String::new(); classes]);
+        for (class, name) in names.iter_mut().enumerate().filter(|(_, name)| name.is_empty()) {
+            *name = format!("class {class}");
         }
+        Ok(Self { names, wordnet_ids })
     }
 
-    pub(super) fn wordnet_id(&self, class: usize) -> Option<&str> {
+    /// The name of a class.
+    ///
+    /// # Panics
+    /// Where there is no such class.
+    pub fn name(&self, class: usize) -> &str {
+        &self.names[class]
+    }
+
+    /// The WordNet id of a class, such as `n02123045`, where the model tells it.
+    pub fn wordnet_id(&self, class: usize) -> Option<&str> {
         self.wordnet_ids.as_ref()?.get(class).map(String::as_str).filter(|id| !id.is_empty())
     }
 
-    pub(super) fn find(&self, wanted: &str) -> Result<usize> {
+    /// The class with this name (whatever its case), WordNet id or index.
+    ///
+    /// # Errors
+    /// `Usage` where there is none, with names that are like it, or where several classes share the
+    /// name.
+    pub fn find(&self, wanted: &str) -> Result<usize> {
         let wanted = wanted.trim();
         let lower = wanted.to_lowercase();
         let named: Vec<usize> =
-            (0..self.classes).filter(|&c| self.name(c).to_lowercase() == lower).collect();
+            (0..self.names.len()).filter(|&c| self.name(c).to_lowercase() == lower).collect();
         match named[..] {
             [class] => return Ok(class),
             [] => {}
@@ -76,16 +85,16 @@ impl Labels {
                 )));
             }
         }
-        let by_id = (0..self.classes)
+        let by_id = (0..self.names.len())
             .find(|&c| self.wordnet_id(c).is_some_and(|id| id.eq_ignore_ascii_case(wanted)));
-        let by_index = || wanted.parse().ok().filter(|&class: &usize| class < self.classes);
+        let by_index = || wanted.parse().ok().filter(|&class: &usize| class < self.names.len());
         by_id.or_else(by_index).ok_or_else(|| Error::usage(self.suggest(wanted, &lower)))
     }
 
     /// The line for a name that no class has.
     fn suggest(&self, wanted: &str, lower: &str) -> String {
         // A name that holds the wanted one comes before one that is spelled alike.
-        let mut near: Vec<(bool, usize, usize)> = (0..self.classes)
+        let mut near: Vec<(bool, usize, usize)> = (0..self.names.len())
             .filter_map(|class| {
                 let name = self.name(class).to_lowercase();
                 let apart = !(lower.len() >= 3 && name.contains(lower));
@@ -100,7 +109,7 @@ impl Labels {
             .take(SUGGESTIONS)
             .map(|&(_, _, class)| format!("`{}`", self.name(class)))
             .collect();
-        let last = self.classes.saturating_sub(1);
+        let last = self.names.len().saturating_sub(1);
         if names.is_empty() {
             format!(
                 "no class is called `{wanted}`; give a label, a WordNet id or an index from 0 to {last}"

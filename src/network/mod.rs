@@ -15,14 +15,16 @@ mod metadata;
 mod preprocess;
 mod wire;
 
+pub use labels::Labels;
+
 use std::borrow::Cow;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use activations::{Activations, Head};
 use check::Checked;
 use engine::Engine;
-use labels::Labels;
 use metadata::Metadata;
 use preprocess::{Format, Preprocess};
 
@@ -64,7 +66,7 @@ pub struct Network {
     takes_bytes: bool,
     assumed: bool,
     head: Head,
-    labels: Labels,
+    labels: Arc<Labels>,
 }
 
 impl Network {
@@ -113,7 +115,7 @@ impl Network {
             takes_bytes: checked.input.bytes,
             assumed: !checked.input.bytes && given.contains(&None),
             head,
-            labels,
+            labels: Arc::new(labels),
         })
     }
 
@@ -163,22 +165,14 @@ impl Network {
         self.engine.classes
     }
 
-    /// The name of a class; `class 17` where the network comes without names.
-    pub fn label(&self, class: usize) -> Cow<'_, str> {
-        self.labels.name(class)
+    /// The names of the classes.
+    pub fn labels(&self) -> &Arc<Labels> {
+        &self.labels
     }
 
-    /// The WordNet id of a class, such as `n02123045`.
-    pub fn wordnet_id(&self, class: usize) -> Option<&str> {
-        self.labels.wordnet_id(class)
-    }
-
-    /// The class with this name (whatever its case), WordNet id or index.
-    ///
-    /// # Errors
-    /// `Usage` where there is none, with names that are like it, or where several classes share the name.
-    pub fn find_class(&self, name: &str) -> Result<usize> {
-        self.labels.find(name)
+    /// What the user calls the network: its file, or that it is the embedded one.
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     /// One line for the user: name, classes, sizes, normalization.
