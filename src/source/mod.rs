@@ -1,5 +1,7 @@
 //! Where frames come from. Knows nothing of networks.
 
+pub mod decode;
+
 use std::time::Duration;
 
 use crate::error::Result;
