@@ -1,6 +1,16 @@
 //! Where frames come from. Knows nothing of networks.
 
 pub mod decode;
+pub mod demo;
+pub mod mjpeg_stream;
+mod reader;
+mod spec;
+pub mod stdin;
+pub mod still;
+pub mod video;
+pub mod y4m;
+
+pub use spec::{CameraSpec, Spec};
 
 use std::time::Duration;
 
@@ -51,3 +61,18 @@ pub const PATIENCE: Duration = Duration::from_millis(100);
 
 /// How long a live source may be silent before it is given up.
 pub const SILENCE: Duration = Duration::from_secs(5);
+
+/// Opens what [`Spec::parse`] understood.
+///
+/// # Errors
+/// As the source that is opened.
+pub fn open(spec: &Spec) -> Result<Box<dyn Source>> {
+    Ok(match spec {
+        Spec::Camera(_) => return Err(crate::error::Error::invalid("cameras: not joined yet")),
+        Spec::Demo => Box::new(demo::Demo::open()?),
+        Spec::Stills(path) => Box::new(still::Stills::open(path)?),
+        Spec::Video(path) => Box::new(video::Video::open_file(path)?),
+        Spec::Rtsp(address) => Box::new(video::Video::open_rtsp(address)?),
+        Spec::Stdin => Box::new(stdin::Stdin::open()?),
+    })
+}
