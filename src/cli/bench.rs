@@ -10,15 +10,15 @@ use serde::Serialize;
 
 use crate::cli::model::Model;
 use crate::cli::output::{Output, say};
-use crate::cli::{seconds, stop_on_signal};
+use crate::cli::{open_source, seconds, stop_on_signal};
 use crate::clock::milliseconds;
 use crate::error::{Error, Result};
 use crate::frame::Frame;
+use crate::geometry::Size;
 use crate::localize::Findings;
 use crate::pipeline::analyse::Analyser;
 use crate::pipeline::{Hooks, Options, Pipeline, SharedSettings, Stop};
 use crate::source::demo::Demo;
-use crate::source;
 
 /// Measure how many frames a second this machine analyses, and where the time goes.
 #[derive(Debug, Args)]
@@ -61,7 +61,7 @@ than p95 and p99.";
 struct Report {
     model: String,
     input_size: u32,
-    map: [usize; 2],
+    map: Size,
     isa: &'static str,
     threads: usize,
     frames: usize,
@@ -137,7 +137,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let report = Report {
         model,
         input_size,
-        map: [map.width, map.height],
+        map,
         isa: instruction_set(),
         threads: 1,
         frames,
@@ -167,7 +167,7 @@ fn run_network(
     progress: &mut Progress,
 ) -> Result<(Times, Duration)> {
     let mut frame = Frame::empty();
-    Demo::open()?.render(0, &mut frame)?;
+    Demo::open()?.at(0, &mut frame)?;
     let settings = arguments.model.settings();
     let mut findings = Findings::default();
     let mut times = Times::default();
@@ -191,7 +191,7 @@ fn run_pipeline(
     arguments: &Arguments,
     progress: &mut Progress,
 ) -> Result<(Times, Duration)> {
-    let source = source::open(&arguments.source, &say)?;
+    let source = open_source(&arguments.source)?;
     say(format_args!("source: {}", source.describe()));
     let times = Arc::new(Mutex::new(Times::default()));
     let options = Options {
@@ -239,9 +239,9 @@ fn run_pipeline(
 
 impl Report {
     fn table(&self, network_only: bool) -> String {
-        let Report { model, input_size, map: [columns, rows], isa, threads, fps, frames, .. } = self;
+        let Report { model, input_size, map, isa, threads, fps, frames, .. } = self;
         let mut text = format!(
-            "{model}, input {input_size}x{input_size}, map {columns}x{rows}, {isa}, {threads} thread\n\n\
+            "{model}, input {input_size}x{input_size}, map {map}, {isa}, {threads} thread\n\n\
              {:10}{:>9}{:>9}{:>9}\n",
             "ms", "p50", "p95", "p99"
         );

@@ -1,6 +1,7 @@
 //! `camlive image`: photographs, one after the other.
 
 use std::collections::HashSet;
+use std::fmt::Display;
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -14,13 +15,15 @@ use crate::error::{Error, Result};
 use crate::frame::Frame;
 use crate::geometry::Rect;
 use crate::localize::Findings;
-use crate::localize::tracks::Tracker;
 use crate::localize::map::{Map, class_activation_map};
+use crate::localize::tracks::Tracker;
 use crate::network::Labels;
 use crate::pipeline::analyse::Analyser;
 use crate::pipeline::event::PhotographEvent;
 use crate::source::still::{photographs, read_photograph};
-use crate::view::draw::Scene;
+use crate::view::canvas::{Area, Canvas};
+use crate::view::colormap::Colormap;
+use crate::view::draw::{Painter, text_size};
 
 /// Find things in photographs.
 #[derive(Debug, Args)]
@@ -78,7 +81,8 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let settings = arguments.model.settings();
     let mut output = Output::stdout();
     let mut frame = Frame::empty();
-    let mut scene = Scene::default();
+    let mut painter = Painter::new()?;
+    let mut canvas = Canvas::default();
     let mut failed = 0;
     for (i, file) in files.iter().enumerate() {
         let mut findings = Findings::default();
@@ -103,8 +107,17 @@ pub fn run(arguments: &Arguments) -> Result<()> {
             write_maps(target, &analyser, &findings)?;
         }
         if let Some(target) = overlays.get(i) {
-            scene.draw(&frame, &findings, &labels, frame.size);
-            scene.canvas().save(target)?;
+            canvas.reshape(frame.size);
+            painter.scene(
+                &mut canvas,
+                Area::new(0, 0, frame.size.width as i32, frame.size.height as i32),
+                text_size(frame.size),
+                &frame,
+                Some((&findings.heat, Colormap::Jet)),
+                &findings.detections,
+                &|class| labels.name(class),
+            )?;
+            write_overlay(target, &canvas)?;
         }
         if output.is_closed() {
             return Ok(());
@@ -177,10 +190,20 @@ fn write_maps(path: &Path, analyser: &Analyser, findings: &Findings) -> Result<(
         let mut map = Map::default();
         for class in classes {
             class_activation_map(features, analyser.network().head(), class, &mut map);
-            writer.extend(&map.values)?;
+            for &value in &map.values {
+                writer.push(&value)?;
+            }
         }
         writer.finish()?;
         file.flush()
     };
     write().map_err(|error| Error::invalid(format!("cannot write {}: {error}", path.display())))
+}
+
+fn write_overlay(path: &Path, canvas: &Canvas) -> Result<()> {
+    let failed =
+        |error: &dyn Display| Error::invalid(format!("cannot write {}: {error}", path.display()));
+    let mut file = BufWriter::new(File::create(path).map_err(|error| failed(&error))?);
+    canvas.write_png(&mut file).map_err(|error| failed(&error))?;
+    file.flush().map_err(|error| failed(&error))
 }

@@ -14,6 +14,8 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::error::{Error, Result};
 use crate::pipeline::Stop;
+use crate::source::demo::Demo;
+use crate::source::{self, Source, Spec};
 
 /// Finds things in a live camera picture with a network that was never shown a box.
 ///
@@ -104,4 +106,15 @@ fn seconds(text: &str) -> Result<Duration> {
         .filter(|seconds| *seconds > 0.0)
         .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
         .ok_or_else(|| Error::usage("a number of seconds above 0 is wanted, such as 10"))
+}
+
+/// Opens SOURCE; the demo where the first camera is asked for and there is none.
+fn open_source(source: &str) -> Result<Box<dyn Source>> {
+    match source::open(&Spec::parse(source)?)? {
+        Some(source) => Ok(source),
+        None => {
+            output::say("no camera found: running the built-in demo instead");
+            Ok(Box::new(Demo::open()?))
+        }
+    }
 }

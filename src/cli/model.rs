@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 
 use crate::error::{Error, Result};
+use crate::geometry::Size;
 use crate::localize::{Boxes, Localizer, Settings, Wanted};
 use crate::network::{ModelOptions, Network};
 use crate::pipeline::analyse::Analyser;
@@ -66,7 +67,7 @@ impl Model {
     pub fn load(&self) -> Result<Analyser> {
         let network = Network::load(&ModelOptions {
             path: self.model.clone(),
-            input_size: self.input_size,
+            input_size: self.input_size.map(|side| Size::new(side, side)),
             mean: self.mean,
             std: self.std,
             labels: self.labels.clone(),

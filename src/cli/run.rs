@@ -7,12 +7,13 @@ use crossbeam_channel::RecvTimeoutError;
 
 use crate::cli::model::Model;
 use crate::cli::output::{Output, say};
-use crate::cli::{seconds, stop_on_signal};
+use crate::cli::{open_source, seconds, stop_on_signal};
 use crate::clock::WallClock;
 use crate::error::{Error, Result};
+use crate::geometry::Size;
 use crate::pipeline::event::FrameEvent;
-use crate::pipeline::{Hooks, Options, Pipeline, SharedSettings};
-use crate::source::{self, Pace};
+use crate::pipeline::{Analysed, Hooks, Options, Pipeline, SharedSettings};
+use crate::source::Pace;
 use crate::view::window::Window;
 
 /// Find things in a live picture: window, JSON lines, or both.
@@ -71,6 +72,9 @@ enum View {
     None,
 }
 
+/// The size of the window where the first frame's is not known yet.
+const VIEW: Size = Size::new(960, 720);
+
 /// How often the window looks for keys, and the run for its end.
 const TICK: Duration = Duration::from_millis(10);
 
@@ -80,7 +84,7 @@ const TICK: Duration = Duration::from_millis(10);
 /// A source, model or output that cannot be used or that fails on the way.
 pub fn run(arguments: &Arguments) -> Result<()> {
     let stop = stop_on_signal()?;
-    let source = source::open(arguments.source.as_deref().unwrap_or("camera"), &say)?;
+    let source = open_source(arguments.source.as_deref().unwrap_or("camera"))?;
     let pace = source.pace();
     say(format_args!("source: {}", source.describe()));
     let analyser = arguments.model.load()?;
@@ -89,17 +93,18 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let clock = WallClock::start();
     let mut window = match arguments.view {
         View::None => None,
-        View::Window => Some(Window::open("camlive")?),
-        View::Auto => Window::open("camlive")
+        View::Window => Some(Window::open("camlive", VIEW)?),
+        View::Auto => Window::open("camlive", VIEW)
             .map_err(|error| say(format_args!("going on without a window: {error}")))
             .ok(),
     };
     let mut events = arguments.events.as_deref().map(Output::open).transpose()?;
 
+    let watched = window.is_some();
     let settings = SharedSettings::new(arguments.model.settings());
     let options = Options {
         frames: arguments.frames,
-        watched: window.is_some(),
+        watched,
         settings: settings.clone(),
         stop: stop.clone(),
     };
@@ -119,26 +124,47 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         }),
     };
 
-    let start = Instant::now();
-    let pipeline = Pipeline::start(source, analyser, options, hooks)?;
-    while !stop.requested() {
-        if arguments.duration.is_some_and(|limit| start.elapsed() >= limit) {
-            break;
+    let mut watch = |fresh: Option<Analysed>| -> Result<Option<Analysed>> {
+        let Some(window) = &mut window else { return Ok(fresh) };
+        let mut changed = settings.get();
+        let spent =
+            window.update(fresh, &mut changed, &|class| labels.name(class), &|analysed| {
+                let age = analysed.frame.captured.elapsed();
+                serde_json::json!(FrameEvent { analysed, age, labels: &labels, clock })
+            })?;
+        settings.set(changed);
+        if !window.is_open() {
+            stop.request();
         }
-        match pipeline.results.recv_timeout(TICK) {
-            Ok(analysed) => pipeline.recycle(analysed),
-            Err(RecvTimeoutError::Timeout) => {}
+        Ok(spent)
+    };
+    let start = Instant::now();
+    let out_of_time = || arguments.duration.is_some_and(|limit| start.elapsed() >= limit);
+    let pipeline = Pipeline::start(source, analyser, options, hooks)?;
+    while !stop.requested() && !out_of_time() {
+        let fresh = match pipeline.results.recv_timeout(TICK) {
+            Ok(fresh) => Some(fresh),
+            Err(RecvTimeoutError::Timeout) => None,
             Err(RecvTimeoutError::Disconnected) => break,
+        };
+        if let Some(spent) = watch(fresh)? {
+            pipeline.recycle(spent);
         }
     }
-    let summary = pipeline.finish()?;
     let seconds = start.elapsed().as_secs_f64();
+    let summary = pipeline.finish()?;
     say(format_args!(
         "{} frames in {seconds:.1} s ({:.1} a second), {} dropped",
         summary.analysed,
         summary.analysed as f64 / seconds,
         summary.dropped
     ));
+    if watched && matches!(pace, Pace::Slides(_)) && arguments.frames.is_none() {
+        while !stop.requested() && !out_of_time() {
+            watch(None)?;
+            std::thread::sleep(TICK);
+        }
+    }
     Ok(())
 }
 
