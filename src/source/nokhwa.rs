@@ -183,7 +183,9 @@ fn permission() -> Result<()> {
         return Ok(());
     }
     let (sender, granted) = bounded(1);
-    nokhwa::nokhwa_initialize(move |yes| drop(sender.try_send(yes)));
+    nokhwa::nokhwa_initialize(move |yes| {
+        let _ = sender.try_send(yes);
+    });
     if granted.recv_timeout(Duration::from_secs(60)) == Ok(true) {
         return Ok(());
     }
