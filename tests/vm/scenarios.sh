@@ -33,7 +33,7 @@ feed() {
         -vf "scale=400:300,pad=640:480:240:180:gray,format=$format" "$@" -f v4l2 "$device" 2> "/run/out/${device##*/}.feeder" &
     feeder=$!
     for _ in $(seq 40); do
-        v4l2-ctl -d "$device" --all | grep -q "Video Capture" && break
+        v4l2-ctl -d "$device" --list-formats | grep -q "\[0\]" && break
         sleep 0.5
     done
 }
