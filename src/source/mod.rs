@@ -1,16 +1,21 @@
 //! Where frames come from. Knows nothing of networks.
 
+pub mod camera;
 pub mod decode;
 pub mod demo;
 pub mod mjpeg_stream;
+#[cfg(any(feature = "nokhwa", not(target_os = "linux")))]
+pub mod nokhwa;
 mod reader;
 mod spec;
 pub mod stdin;
 pub mod still;
+#[cfg(target_os = "linux")]
+pub mod v4l2;
 pub mod video;
 pub mod y4m;
 
-pub use spec::{CameraSpec, Spec};
+pub use spec::Spec;
 
 use std::time::Duration;
 
@@ -62,17 +67,18 @@ pub const PATIENCE: Duration = Duration::from_millis(100);
 /// How long a live source may be silent before it is given up.
 pub const SILENCE: Duration = Duration::from_secs(5);
 
-/// Opens what [`Spec::parse`] understood.
+/// Opens what [`Spec::parse`] understood; a camera in the mode nearest to `wanted`. `None` where
+/// the first camera is asked for and there is none.
 ///
 /// # Errors
 /// As the source that is opened.
-pub fn open(spec: &Spec) -> Result<Box<dyn Source>> {
-    Ok(match spec {
-        Spec::Camera(_) => return Err(crate::error::Error::invalid("cameras: not joined yet")),
+pub fn open(spec: &Spec, wanted: &camera::Wanted) -> Result<Option<Box<dyn Source>>> {
+    Ok(Some(match spec {
+        Spec::Camera(camera) => return camera::open_camera(camera, wanted),
         Spec::Demo => Box::new(demo::Demo::open()?),
         Spec::Stills(path) => Box::new(still::Stills::open(path)?),
         Spec::Video(path) => Box::new(video::Video::open_file(path)?),
         Spec::Rtsp(address) => Box::new(video::Video::open_rtsp(address)?),
         Spec::Stdin => Box::new(stdin::Stdin::open()?),
-    })
+    }))
 }

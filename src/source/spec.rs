@@ -2,23 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
+use super::camera::CameraSpec;
 use super::still::is_photograph;
 use crate::error::{Error, Result};
 
 /// All that SOURCE can be, for an error's line.
 const CHOICES: &str = "a source is a photo, a folder, a video file, `camera`, a camera's number, \
                        /dev/video0, `demo`, rtsp://..., or `-` for standard input";
-
-/// Which camera.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum CameraSpec {
-    /// The first one that works.
-    First,
-    /// By number, as the system counts them.
-    Index(u32),
-    /// By device: `/dev/video0`, `/dev/v4l/by-id/...`.
-    Path(PathBuf),
-}
 
 /// Where frames shall come from.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 //!
 //! Source: the format's manual page, yuv4mpeg(5) of mjpegtools.
 
-use std::io::BufRead;
+use std::io::{BufRead, Read};
 use std::time::{Duration, Instant};
 
 use super::decode::{Coding, Plane, Range, planar};
@@ -201,6 +201,7 @@ fn parse_interval(value: &str) -> Duration {
 fn read_line(input: &mut impl BufRead, line: &mut Vec<u8>) -> Result<bool> {
     line.clear();
     input
+        .by_ref()
         .take(LONGEST_LINE)
         .read_until(b'\n', line)
         .map_err(|e| Error::invalid(format!("YUV4MPEG2: {e}")))?;
