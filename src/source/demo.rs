@@ -54,7 +54,7 @@ const SHOTS: [Shot; 2] = [
         size: Size::new(600, 400),
         label: "espresso",
         object: [172.0, 17.0, 408.0, 308.0],
-        center: [295.0, 182.0],
+        center: [295.0, 183.0],
         swing: [45.0, 5.0],
         width: 450.0,
         zoom: 30.0,
