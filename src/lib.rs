@@ -3,6 +3,7 @@
 #![deny(unsafe_code)]
 #![warn(missing_debug_implementations)]
 
+pub mod cli;
 pub mod clock;
 pub mod error;
 pub mod frame;
@@ -11,3 +12,4 @@ pub mod localize;
 pub mod network;
 pub mod pipeline;
 pub mod source;
+pub mod view;

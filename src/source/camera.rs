@@ -111,8 +111,11 @@ pub struct CameraInfo {
 /// Which camera.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CameraSpec {
+    /// The first one that works.
     First,
+    /// By number, as the system counts them.
     Index(u32),
+    /// By device: `/dev/video0`, `/dev/v4l/by-id/...`.
     Path(PathBuf),
 }
 

@@ -41,6 +41,8 @@ pub enum Pace {
     /// Frames wait to be read (files): every one of them is analysed. Where somebody watches, each
     /// is shown for at least this long.
     Recorded(Duration),
+    /// As recorded; and the last picture stays for as long as somebody watches.
+    Slides(Duration),
 }
 
 /// A stream of frames.
@@ -67,14 +69,14 @@ pub const PATIENCE: Duration = Duration::from_millis(100);
 /// How long a live source may be silent before it is given up.
 pub const SILENCE: Duration = Duration::from_secs(5);
 
-/// Opens what [`Spec::parse`] understood; a camera in the mode nearest to `wanted`. `None` where
-/// the first camera is asked for and there is none.
+/// Opens what [`Spec::parse`] understood. `None` where the first camera is asked for and there is
+/// none.
 ///
 /// # Errors
 /// As the source that is opened.
-pub fn open(spec: &Spec, wanted: &camera::Wanted) -> Result<Option<Box<dyn Source>>> {
+pub fn open(spec: &Spec) -> Result<Option<Box<dyn Source>>> {
     Ok(Some(match spec {
-        Spec::Camera(camera) => return camera::open_camera(camera, wanted),
+        Spec::Camera(camera) => return camera::open_camera(camera, &camera::Wanted::default()),
         Spec::Demo => Box::new(demo::Demo::open()?),
         Spec::Stills(path) => Box::new(still::Stills::open(path)?),
         Spec::Video(path) => Box::new(video::Video::open_file(path)?),
