@@ -100,7 +100,10 @@ impl Source for Camera {
             if picture.corrupt {
                 return Err(Error::skip("the camera flags a picture as damaged"));
             }
-            decoder.decode(picture.data, frame)
+            let start = Instant::now();
+            let decoded = decoder.decode(picture.data, frame);
+            frame.decoding = start.elapsed();
+            decoded
         };
         match self.queue.newest(PATIENCE, read) {
             Ok(Some(result)) => {
