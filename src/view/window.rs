@@ -87,7 +87,7 @@ impl Window {
             paused: false,
             help: false,
             quit: false,
-            message: None,
+            message: Some(("press h for the keys".to_owned(), Instant::now() + 2 * MESSAGE)),
             drawn: None,
         })
     }
