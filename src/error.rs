@@ -50,6 +50,11 @@ impl Error {
         Self { kind, message: message.into() }
     }
 
+    /// The same failure, told of the thing that it happened to.
+    pub fn within(self, name: &str) -> Self {
+        Self { message: format!("{name}: {}", self.message), ..self }
+    }
+
     /// What the caller should do next.
     pub fn kind(&self) -> ErrorKind {
         self.kind

@@ -1,6 +1,6 @@
 //! One picture of a source.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
 use crate::geometry::Size;
@@ -23,12 +23,20 @@ pub struct Frame {
     pub sequence: u64,
     /// When the light fell on the sensor, as near as the source can tell.
     pub captured: Instant,
+    /// How long it took to make RGB of what the source delivered.
+    pub decoding: Duration,
 }
 
 impl Frame {
     /// A frame without pixels, ready to be filled.
     pub fn empty() -> Self {
-        Self { rgb: Vec::new(), size: Size::default(), sequence: 0, captured: Instant::now() }
+        Self {
+            rgb: Vec::new(),
+            size: Size::default(),
+            sequence: 0,
+            captured: Instant::now(),
+            decoding: Duration::ZERO,
+        }
     }
 
     /// Sets the size and makes room for the pixels; their content is unspecified.

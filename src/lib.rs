@@ -3,6 +3,7 @@
 #![deny(unsafe_code)]
 #![warn(missing_debug_implementations)]
 
+pub mod cli;
 pub mod clock;
 pub mod error;
 pub mod frame;

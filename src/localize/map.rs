@@ -1,4 +1,6 @@
-//! Class activation maps.
+//! Class activation maps and their upsampling.
+
+use crate::network::activations::{Features, Head};
 
 /// A map of one value a place; for a class activation map, `M_c(x, y)`.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -9,4 +11,193 @@ pub struct Map {
     pub height: usize,
     /// `width * height` values, rows from the top.
     pub values: Vec<f32>,
+}
+
+impl Map {
+    /// Sets the size; all values become 0.
+    pub fn reset(&mut self, width: usize, height: usize) {
+        self.width = width;
+        self.height = height;
+        self.values.clear();
+        self.values.resize(width * height, 0.0);
+    }
+
+    /// Column, row and value of the first highest place; `None` where no value is a number.
+    pub fn peak(&self) -> Option<(usize, usize, f32)> {
+        let mut best = None;
+        for (i, &value) in self.values.iter().enumerate() {
+            if !value.is_nan() && best.is_none_or(|(_, highest)| value > highest) {
+                best = Some((i, value));
+            }
+        }
+        best.map(|(i, value)| (i % self.width, i / self.width, value))
+    }
+
+    /// Whether all values are equal, so that no place stands out.
+    pub fn is_flat(&self) -> bool {
+        self.values.windows(2).all(|pair| pair[0] == pair[1])
+    }
+}
+
+/// Computes the class activation map of `class` at the resolution of the feature maps:
+/// `M_c(x, y) = sum_k w_k^c f_k(x, y)`. The bias of the head has no place in it.
+///
+/// # Panics
+/// Where the head has no such class or weighs another number of units.
+///
+/// # Source
+/// Zhou et al., CVPR 2016, equation 2.
+pub fn class_activation_map(features: &Features, head: &Head, class: usize, map: &mut Map) {
+    map.reset(features.width, features.height);
+    match head {
+        Head::Identity { .. } => map.values.copy_from_slice(features.unit(class)),
+        Head::Linear { channels, weights } => {
+            assert_eq!(*channels, features.channels, "the head belongs to another network");
+            let weights = &weights[class * channels..(class + 1) * channels];
+            let area = features.width * features.height;
+            for (weight, unit) in weights.iter().zip(features.values.chunks_exact(area)) {
+                for (sum, value) in map.values.iter_mut().zip(unit) {
+                    *sum += weight * value;
+                }
+            }
+        }
+    }
+}
+
+/// Enlarges maps by bilinear interpolation with half-pixel centres; beyond the outermost centres
+/// the border's value goes on. The two maps span the same picture.
+#[derive(Debug, Default)]
+pub struct Upsampler {
+    columns: Vec<Sample>,
+    row: Vec<f32>,
+}
+
+/// Between which two source places a target place lies, and how near to the second.
+#[derive(Debug, Clone, Copy)]
+struct Sample {
+    low: usize,
+    high: usize,
+    fraction: f32,
+}
+
+impl Sample {
+    fn of(target: usize, targets: usize, sources: usize) -> Self {
+        let centre = (target as f32 + 0.5) * sources as f32 / targets as f32 - 0.5;
+        let centre = centre.clamp(0.0, (sources - 1) as f32);
+        let low = centre as usize;
+        Self { low, high: (low + 1).min(sources - 1), fraction: centre - low as f32 }
+    }
+
+    fn mix(self, values: &[f32]) -> f32 {
+        let low = values[self.low];
+        low + self.fraction * (values[self.high] - low)
+    }
+}
+
+impl Upsampler {
+    /// Fills `to` with `from` enlarged to `width` by `height`.
+    ///
+    /// # Panics
+    /// Where `from` is empty.
+    pub fn upsample(&mut self, from: &Map, width: usize, height: usize, to: &mut Map) {
+        assert!(!from.values.is_empty(), "an empty map has nothing to interpolate");
+        self.columns.clear();
+        self.columns.extend((0..width).map(|x| Sample::of(x, width, from.width)));
+        to.reset(width, height);
+        for (y, target) in to.values.chunks_exact_mut(width.max(1)).enumerate() {
+            let sample = Sample::of(y, height, from.height);
+            let low = &from.values[sample.low * from.width..][..from.width];
+            let high = &from.values[sample.high * from.width..][..from.width];
+            self.row.clear();
+            self.row.extend(low.iter().zip(high).map(|(l, h)| l + sample.fraction * (h - l)));
+            for (value, column) in target.iter_mut().zip(&self.columns) {
+                *value = column.mix(&self.row);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn map(max_side: usize) -> impl Strategy<Value = Map> {
+        (1..=max_side, 1..=max_side).prop_flat_map(|(width, height)| {
+            prop::collection::vec(-10f32..10.0, width * height).prop_map(move |values| Map {
+                width,
+                height,
+                values,
+            })
+        })
+    }
+
+    /// The textbook formula, one place at a time in f64.
+    fn naive(from: &Map, width: usize, height: usize, x: usize, y: usize) -> f64 {
+        let place = |t: usize, targets: usize, sources: usize| {
+            ((t as f64 + 0.5) * sources as f64 / targets as f64 - 0.5)
+                .clamp(0.0, sources as f64 - 1.0)
+        };
+        let (u, v) = (place(x, width, from.width), place(y, height, from.height));
+        let mut sum = 0.0;
+        for row in 0..from.height {
+            for column in 0..from.width {
+                let weight = (1.0 - (u - column as f64).abs()).max(0.0)
+                    * (1.0 - (v - row as f64).abs()).max(0.0);
+                sum += weight * f64::from(from.values[row * from.width + column]);
+            }
+        }
+        sum
+    }
+
+    proptest! {
+        #[test]
+        fn upsampling_equals_the_naive_formula(
+            from in map(9), width in 1usize..40, height in 1usize..40,
+        ) {
+            let mut to = Map::default();
+            Upsampler::default().upsample(&from, width, height, &mut to);
+            for y in 0..height {
+                for x in 0..width {
+                    let expected = naive(&from, width, height, x, y);
+                    let found = f64::from(to.values[y * width + x]);
+                    prop_assert!((found - expected).abs() < 1e-4, "{found} {expected} at {x},{y}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn upsampling_to_the_same_size_changes_nothing() {
+        let from = Map { width: 3, height: 2, values: vec![1.0, -2.0, 3.0, 0.5, 7.0, 9.0] };
+        let mut to = Map::default();
+        Upsampler::default().upsample(&from, 3, 2, &mut to);
+        assert_eq!(from, to);
+    }
+
+    #[test]
+    fn a_linear_head_weighs_the_units_and_leaves_out_the_bias() {
+        let features =
+            Features { channels: 2, height: 1, width: 2, values: vec![1.0, 2.0, 10.0, 20.0] };
+        let head = Head::Linear { channels: 2, weights: vec![0.0, 0.0, 3.0, -1.0] };
+        let mut map = Map::default();
+        class_activation_map(&features, &head, 1, &mut map);
+        assert_eq!(map, Map { width: 2, height: 1, values: vec![-7.0, -14.0] });
+    }
+
+    #[test]
+    fn an_identity_head_gives_the_unit_of_the_class() {
+        let features =
+            Features { channels: 2, height: 1, width: 2, values: vec![1.0, 2.0, 10.0, 20.0] };
+        let mut map = Map::default();
+        class_activation_map(&features, &Head::Identity { classes: 2 }, 1, &mut map);
+        assert_eq!(map.values, [10.0, 20.0]);
+    }
+
+    #[test]
+    fn the_peak_is_the_first_highest_number() {
+        let map = Map { width: 2, height: 2, values: vec![f32::NAN, -1.0, -1.0, -3.0] };
+        assert_eq!(map.peak(), Some((1, 0, -1.0)));
+        assert_eq!(Map { width: 1, height: 1, values: vec![f32::NAN] }.peak(), None);
+    }
 }

@@ -1,8 +1,13 @@
 //! From feature maps to boxes.
 
+pub mod components;
 pub mod map;
+pub mod tracks;
 
-use crate::geometry::{Point, Rect};
+use crate::geometry::{Point, Rect, Size};
+use crate::network::activations::{Activations, Head};
+use components::{Component, Labeller};
+use map::{Map, Upsampler, class_activation_map};
 
 /// One thing that was found in a frame.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -13,9 +18,10 @@ pub struct Detection {
     pub score: f32,
     /// Where it is, in the frame's pixels.
     pub rect: Rect,
-    /// Where its class activation map is highest, in the frame's pixels.
+    /// Where the class activation map is highest, in the frame's pixels.
     pub peak: Point,
-    /// The same number for the same thing from frame to frame.
+    /// The same number for the same thing from frame to frame; 0 before a [`tracks::Tracker`]
+    /// gave one.
     pub track: u64,
 }
 
@@ -24,16 +30,264 @@ pub struct Detection {
 pub enum Boxes {
     /// The largest one.
     Largest,
-    /// Every one.
+    /// Every one, from the largest down.
     All,
 }
 
 /// What a user may change while frames are analysed.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Settings {
-    /// Fraction of the map's maximum from which on a place belongs to the thing, 0 to 1.
+    /// Fraction of the map's maximum that a place must exceed to belong to the thing, 0 to 1.
     pub threshold: f32,
     pub boxes: Boxes,
-    /// Which of the localized classes has its map shown, counted from the highest score.
+    /// Which class has its map shown, counted from the highest score; starts again at the end.
     pub shown: usize,
+}
+
+/// Which classes are looked for.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Wanted {
+    /// So many classes with the highest scores.
+    Top(usize),
+    /// These classes, whatever their scores.
+    Classes(Vec<usize>),
+}
+
+/// How many of the top classes can have their map shown, where fewer than that get boxes.
+const SHOWABLE: usize = 5;
+
+/// What was found in one frame.
+#[derive(Debug, Default)]
+pub struct Findings {
+    /// From the highest score down.
+    pub detections: Vec<Detection>,
+    /// The class whose map is shown.
+    pub shown: usize,
+    /// Its class activation map, upsampled to the network's input grid; it spans the whole frame.
+    pub heat: Map,
+}
+
+/// Turns activations into boxes, frame after frame.
+///
+/// # Source
+/// Zhou et al., CVPR 2016, sections 2 and 3.2: the map of equation 2, upsampled to the input,
+/// thresholded at a fraction of its maximum; the largest connected component gives the box.
+#[derive(Debug)]
+pub struct Localizer {
+    wanted: Wanted,
+    grid: Size,
+    ranked: Vec<usize>,
+    coarse: Map,
+    fine: Map,
+    upsampler: Upsampler,
+    labeller: Labeller,
+    components: Vec<Component>,
+}
+
+impl Localizer {
+    /// Looks for `wanted` with maps upsampled to `grid`, the network's input size.
+    pub fn new(wanted: Wanted, grid: Size) -> Self {
+        Self {
+            wanted,
+            grid,
+            ranked: Vec::new(),
+            coarse: Map::default(),
+            fine: Map::default(),
+            upsampler: Upsampler::default(),
+            labeller: Labeller::default(),
+            components: Vec::new(),
+        }
+    }
+
+    /// Finds boxes in a frame of size `frame`.
+    ///
+    /// A map that is flat or nowhere positive gives no box.
+    ///
+    /// # Panics
+    /// Where a wanted class does not exist, or the head belongs to another network.
+    pub fn localize(
+        &mut self,
+        activations: &Activations,
+        head: &Head,
+        frame: Size,
+        settings: &Settings,
+        findings: &mut Findings,
+    ) {
+        let scores = &activations.scores;
+        let boxed = match &self.wanted {
+            Wanted::Top(n) => {
+                highest(scores, (*n).max(SHOWABLE), &mut self.ranked);
+                (*n).min(self.ranked.len())
+            }
+            Wanted::Classes(classes) => {
+                self.ranked.clear();
+                self.ranked.extend(classes);
+                self.ranked.sort_unstable_by(|&a, &b| scores[b].total_cmp(&scores[a]));
+                classes.len()
+            }
+        };
+        findings.detections.clear();
+        let shown = settings.shown % self.ranked.len().max(1);
+        for rank in 0..self.ranked.len() {
+            if rank >= boxed && rank != shown {
+                continue;
+            }
+            let class = self.ranked[rank];
+            class_activation_map(&activations.features, head, class, &mut self.coarse);
+            let Size { width, height } = self.grid;
+            self.upsampler.upsample(&self.coarse, width as usize, height as usize, &mut self.fine);
+            if rank < boxed {
+                self.find_boxes(class, scores[class], frame, settings, &mut findings.detections);
+            }
+            if rank == shown {
+                findings.shown = class;
+                std::mem::swap(&mut findings.heat, &mut self.fine);
+            }
+        }
+    }
+
+    /// Appends the boxes of the map in `self.fine`.
+    fn find_boxes(
+        &mut self,
+        class: usize,
+        score: f32,
+        frame: Size,
+        settings: &Settings,
+        detections: &mut Vec<Detection>,
+    ) {
+        let Some((x, y, maximum)) = self.fine.peak() else { return };
+        if maximum <= 0.0 || self.fine.is_flat() {
+            return;
+        }
+        let peak = Point {
+            x: ((2 * x + 1) as u64 * u64::from(frame.width) / (2 * self.grid.width as u64)) as u32,
+            y: ((2 * y + 1) as u64 * u64::from(frame.height) / (2 * self.grid.height as u64))
+                as u32,
+        };
+        self.components.clear();
+        self.components.extend(self.labeller.components(&self.fine, settings.threshold * maximum));
+        self.components.sort_unstable_by_key(|component| {
+            (std::cmp::Reverse(component.area), component.rect.y0, component.rect.x0)
+        });
+        if settings.boxes == Boxes::Largest {
+            self.components.truncate(1);
+        }
+        detections.extend(self.components.iter().map(|component| Detection {
+            class,
+            score,
+            rect: component.rect.scaled(self.grid, frame),
+            peak,
+            track: 0,
+        }));
+    }
+}
+
+/// Fills `ranked` with the indices of the `n` highest scores, from the highest down.
+fn highest(scores: &[f32], n: usize, ranked: &mut Vec<usize>) {
+    ranked.clear();
+    for (class, &score) in scores.iter().enumerate() {
+        let rank = ranked.partition_point(|&other| scores[other] >= score);
+        if rank < n {
+            ranked.truncate(n - 1);
+            ranked.insert(rank, class);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::network::activations::Features;
+
+    const SETTINGS: Settings = Settings { threshold: 0.2, boxes: Boxes::Largest, shown: 0 };
+
+    /// A network with one unit a class: the feature maps are the class activation maps.
+    fn localize(
+        maps: &[[f32; 16]],
+        scores: &[f32],
+        wanted: Wanted,
+        settings: &Settings,
+    ) -> Findings {
+        let features = Features {
+            channels: maps.len(),
+            height: 4,
+            width: 4,
+            values: maps.iter().flatten().copied().collect(),
+        };
+        let activations = Activations { features, logits: Vec::new(), scores: scores.to_vec() };
+        let head = Head::Identity { classes: maps.len() };
+        let mut findings = Findings::default();
+        let mut localizer = Localizer::new(wanted, Size::new(4, 4));
+        localizer.localize(&activations, &head, Size::new(40, 80), settings, &mut findings);
+        findings
+    }
+
+    #[rustfmt::skip]
+    const TWO_BLOBS: [f32; 16] = [
+        9.0, 0.0, 0.0, 0.0,
+        0.0, 0.0, 2.0, 2.0,
+        0.0, 0.0, 2.0, 2.0,
+        0.0, 0.0, 0.0, 0.0,
+    ];
+
+    #[test]
+    fn the_largest_component_above_the_threshold_becomes_the_box() {
+        let findings = localize(&[TWO_BLOBS], &[0.7], Wanted::Top(1), &SETTINGS);
+        let [detection] = findings.detections[..] else { panic!("{findings:?}") };
+        assert_eq!(detection.rect, Rect::new(20, 20, 40, 60));
+        assert_eq!(detection.peak, Point { x: 5, y: 10 });
+        assert_eq!((detection.class, detection.score, detection.track), (0, 0.7, 0));
+    }
+
+    #[test]
+    fn a_higher_threshold_leaves_what_exceeds_it() {
+        let settings = Settings { threshold: 0.5, ..SETTINGS };
+        let findings = localize(&[TWO_BLOBS], &[0.7], Wanted::Top(1), &settings);
+        assert_eq!(findings.detections[0].rect, Rect::new(0, 0, 10, 20));
+    }
+
+    #[test]
+    fn all_components_come_from_the_largest_down() {
+        let settings = Settings { boxes: Boxes::All, ..SETTINGS };
+        let findings = localize(&[TWO_BLOBS], &[0.7], Wanted::Top(1), &settings);
+        let rects: Vec<_> = findings.detections.iter().map(|d| d.rect).collect();
+        assert_eq!(rects, [Rect::new(20, 20, 40, 60), Rect::new(0, 0, 10, 20)]);
+    }
+
+    #[test]
+    fn a_negative_or_flat_map_gives_no_box() {
+        for map in [[-1.0; 16], [0.0; 16], [3.0; 16], TWO_BLOBS.map(|v| v - 10.0)] {
+            let findings = localize(&[map], &[0.9], Wanted::Top(1), &SETTINGS);
+            assert_eq!(findings.detections, []);
+        }
+    }
+
+    #[test]
+    fn a_map_that_is_not_a_number_gives_no_box() {
+        let findings = localize(&[[f32::NAN; 16]], &[f32::NAN], Wanted::Top(1), &SETTINGS);
+        assert_eq!(findings.detections, []);
+    }
+
+    #[test]
+    fn the_top_classes_come_from_the_highest_score_down() {
+        let findings = localize(&[TWO_BLOBS; 3], &[0.1, 0.6, 0.3], Wanted::Top(2), &SETTINGS);
+        assert_eq!(findings.detections.iter().map(|d| d.class).collect::<Vec<_>>(), [1, 2]);
+    }
+
+    #[test]
+    fn a_named_class_is_localized_whatever_its_score() {
+        let wanted = Wanted::Classes(vec![0]);
+        let findings = localize(&[TWO_BLOBS; 3], &[0.1, 0.6, 0.3], wanted, &SETTINGS);
+        assert_eq!(findings.detections.iter().map(|d| d.class).collect::<Vec<_>>(), [0]);
+        assert_eq!(findings.shown, 0);
+    }
+
+    #[test]
+    fn the_map_of_a_class_without_a_box_can_be_shown() {
+        let maps = [[1.0; 16], TWO_BLOBS];
+        let settings = Settings { shown: 1, ..SETTINGS };
+        let findings = localize(&maps, &[0.6, 0.4], Wanted::Top(1), &settings);
+        assert_eq!(findings.shown, 1);
+        assert_eq!(findings.heat.values, TWO_BLOBS);
+    }
 }

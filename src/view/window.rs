@@ -179,8 +179,8 @@ impl Window {
                 format!("colours: {}", self.colours.name())
             }
             Command::NextClass => {
-                settings.shown = next_class(settings.shown, self.shown.as_ref());
-                format!("heat map of class {} from the top", settings.shown + 1)
+                settings.shown = settings.shown.wrapping_add(1);
+                return;
             }
             Command::ThresholdUp | Command::ThresholdDown => {
                 let up = command == Command::ThresholdUp;
@@ -235,15 +235,15 @@ impl Window {
         };
         let area = letterbox(shown.frame.size, size);
         bars(canvas, area);
-        let heat = self.heat.then_some((&shown.heat, self.colours));
-        painter.scene(canvas, area, em, &shown.frame, heat, &shown.detections, names)?;
+        let heat = self.heat.then_some((&shown.findings.heat, self.colours));
+        painter.scene(canvas, area, em, &shown.frame, heat, &shown.findings.detections, names)?;
         let status = Status {
             rate: (!self.paused).then(|| self.rate.per_second(now)),
             age_ms: milliseconds(now.saturating_duration_since(shown.frame.captured)),
             dropped: shown.dropped,
             threshold: settings.threshold,
             all_boxes: settings.boxes == Boxes::All,
-            heat: self.heat.then(|| (self.colours, names(shown.shown))),
+            heat: self.heat.then(|| (self.colours, names(shown.findings.shown))),
         };
         panel::status(canvas, &mut painter.text, em, &status, buffer);
         if self.help {
@@ -259,7 +259,7 @@ impl Window {
 fn no_window(error: minifb::Error) -> Error {
     let unset = cfg!(target_os = "linux") && std::env::var_os("DISPLAY").is_none();
     let why = if unset { "DISPLAY is not set".to_owned() } else { error.to_string() };
-    Error::invalid(format!("cannot open a window ({why}); use --view web or --view none"))
+    Error::invalid(format!("cannot open a window ({why}); --view none needs none"))
 }
 
 /// The frame's size, enlarged or reduced where the window would be very small or large.
@@ -300,17 +300,6 @@ fn bars(canvas: &mut Canvas, area: Area) {
     ] {
         canvas.fill(bar, BACKGROUND);
     }
-}
-
-/// The place of the next of the localized classes; after the last comes the first.
-fn next_class(shown: usize, analysed: Option<&Analysed>) -> usize {
-    let detections = analysed.map_or(&[][..], |analysed| &analysed.detections);
-    let classes = detections
-        .iter()
-        .enumerate()
-        .filter(|(i, d)| detections[..*i].iter().all(|before| before.class != d.class))
-        .count();
-    (shown + 1) % classes.max(1)
 }
 
 /// The threshold one step up or down, on whole steps, never 0 nor 1.

@@ -1,0 +1,330 @@
+//! `camlive bench`: frames a second, and where the time goes.
+
+use std::io::{IsTerminal, Write};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use crossbeam_channel::RecvTimeoutError;
+use serde::Serialize;
+
+use crate::cli::model::Model;
+use crate::cli::output::{Output, say};
+use crate::cli::{open_source, seconds, stop_on_signal};
+use crate::clock::milliseconds;
+use crate::error::{Error, Result};
+use crate::frame::Frame;
+use crate::geometry::Size;
+use crate::localize::Findings;
+use crate::pipeline::analyse::Analyser;
+use crate::pipeline::{Hooks, Options, Pipeline, SharedSettings, Stop};
+use crate::source::demo::Demo;
+
+/// Measure how many frames a second this machine analyses, and where the time goes.
+#[derive(Debug, Args)]
+#[command(after_long_help = HELP)]
+pub struct Arguments {
+    /// Where frames come from; see camlive run --help
+    #[arg(long, value_name = "SOURCE", default_value = "demo", conflicts_with = "network_only")]
+    source: String,
+
+    /// Run the network again and again on one frame, without a source
+    #[arg(long)]
+    network_only: bool,
+
+    /// How long to measure
+    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
+    duration: Duration,
+
+    /// Write the result as one JSON object to a file, or print it with `-`
+    #[arg(long, value_name = "FILE|-")]
+    json: Option<String>,
+
+    #[command(flatten)]
+    model: Model,
+}
+
+const HELP: &str = "\
+Stages:
+  decode    from what the source delivers to RGB
+  prepare   resizing to the network's input
+  network   running the network
+  localize  class activation maps and boxes
+  age       from the light on the sensor to the boxes; live sources only
+
+A live source is analysed as fast as it delivers: the built-in demo 30 times a second. --network-only
+and files show what the machine can do. p50 is the median; 95 and 99 of 100 frames took no longer
+than p95 and p99.";
+
+/// What was measured.
+#[derive(Serialize)]
+struct Report {
+    model: String,
+    input_size: u32,
+    map: Size,
+    isa: &'static str,
+    threads: usize,
+    frames: usize,
+    dropped: u64,
+    fps: f64,
+    network_ms: Percentiles,
+    stages: Stages<Percentiles>,
+    peak_rss_mb: Option<f64>,
+}
+
+/// One value a stage.
+#[derive(Default, Serialize)]
+struct Stages<T> {
+    decode: T,
+    prepare: T,
+    network: T,
+    localize: T,
+    age: T,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+struct Percentiles {
+    p50: f64,
+    p95: f64,
+    p99: f64,
+}
+
+impl Percentiles {
+    /// Nearest-rank percentiles; 0 where nothing was measured.
+    fn of(mut milliseconds: Vec<f64>) -> Self {
+        milliseconds.sort_unstable_by(f64::total_cmp);
+        let at = |p: usize| {
+            let rank = (milliseconds.len() * p).div_ceil(100);
+            milliseconds.get(rank.saturating_sub(1)).copied().unwrap_or(0.0)
+        };
+        Self { p50: at(50), p95: at(95), p99: at(99) }
+    }
+}
+
+/// Milliseconds of every analysed frame, a stage.
+#[derive(Default)]
+struct Times {
+    stages: Stages<Vec<f64>>,
+    dropped: u64,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// As `camlive run`.
+pub fn run(arguments: &Arguments) -> Result<()> {
+    let stop = stop_on_signal()?;
+    let mut json = arguments.json.as_deref().map(Output::open).transpose()?;
+    let analyser = arguments.model.load()?;
+    let network = analyser.network();
+    say(format_args!("network: {}", network.describe()));
+    let map = network.map_size();
+    let (model, input_size) = (network.name().to_owned(), network.input_size().width);
+    let mut progress = Progress::new(arguments.duration);
+    let (times, elapsed) = if arguments.network_only {
+        run_network(analyser, &stop, arguments, &mut progress)?
+    } else {
+        run_pipeline(analyser, &stop, arguments, &mut progress)?
+    };
+    progress.clear();
+
+    let frames = times.stages.network.len();
+    if frames == 0 {
+        return Err(Error::invalid("no frame was analysed; measure for longer with --duration"));
+    }
+    let Stages { decode, prepare, network, localize, age } = times.stages;
+    let network = Percentiles::of(network);
+    let report = Report {
+        model,
+        input_size,
+        map,
+        isa: instruction_set(),
+        threads: 1,
+        frames,
+        dropped: times.dropped,
+        fps: frames as f64 / elapsed.as_secs_f64(),
+        network_ms: network,
+        stages: Stages {
+            decode: Percentiles::of(decode),
+            prepare: Percentiles::of(prepare),
+            network,
+            localize: Percentiles::of(localize),
+            age: Percentiles::of(age),
+        },
+        peak_rss_mb: peak_rss_mb(),
+    };
+    match &mut json {
+        Some(output) => output.json(&report),
+        None => Output::stdout().text(&report.table(arguments.network_only)),
+    }
+}
+
+/// Analyses one frame of the demo again and again.
+fn run_network(
+    mut analyser: Analyser,
+    stop: &Stop,
+    arguments: &Arguments,
+    progress: &mut Progress,
+) -> Result<(Times, Duration)> {
+    let mut frame = Frame::empty();
+    Demo::open()?.at(0, &mut frame)?;
+    let settings = arguments.model.settings();
+    let mut findings = Findings::default();
+    let mut times = Times::default();
+    // The first run pays for caches and page faults.
+    analyser.analyse(&frame, &settings, &mut findings)?;
+    let start = Instant::now();
+    while start.elapsed() < arguments.duration && !stop.requested() {
+        let stages = analyser.analyse(&frame, &settings, &mut findings)?;
+        times.stages.prepare.push(milliseconds(stages.prepare));
+        times.stages.network.push(milliseconds(stages.network));
+        times.stages.localize.push(milliseconds(stages.localize));
+        progress.show(start.elapsed(), times.stages.network.len());
+    }
+    Ok((times, start.elapsed()))
+}
+
+/// Runs a source as `camlive run` does, without a view.
+fn run_pipeline(
+    analyser: Analyser,
+    stop: &Stop,
+    arguments: &Arguments,
+    progress: &mut Progress,
+) -> Result<(Times, Duration)> {
+    let source = open_source(&arguments.source)?;
+    say(format_args!("source: {}", source.describe()));
+    let times = Arc::new(Mutex::new(Times::default()));
+    let options = Options {
+        frames: None,
+        watched: false,
+        settings: SharedSettings::new(arguments.model.settings()),
+        stop: stop.clone(),
+    };
+    let hooks = Hooks {
+        lost: Box::new(|_| ()),
+        analysed: Box::new({
+            let times = times.clone();
+            move |analysed| {
+                let Times { stages, dropped } =
+                    &mut *times.lock().unwrap_or_else(PoisonError::into_inner);
+                stages.decode.push(milliseconds(analysed.frame.decoding));
+                stages.prepare.push(milliseconds(analysed.stages.prepare));
+                stages.network.push(milliseconds(analysed.stages.network));
+                stages.localize.push(milliseconds(analysed.stages.localize));
+                stages.age.push(milliseconds(analysed.frame.captured.elapsed()));
+                *dropped = analysed.dropped;
+                Ok(())
+            }
+        }),
+    };
+    let start = Instant::now();
+    let pipeline = Pipeline::start(source, analyser, options, hooks)?;
+    let mut frames = 0;
+    while start.elapsed() < arguments.duration && !stop.requested() {
+        match pipeline.results.recv_timeout(Duration::from_millis(100)) {
+            Ok(analysed) => {
+                pipeline.recycle(analysed);
+                frames += 1;
+                progress.show(start.elapsed(), frames);
+            }
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => break,
+        }
+    }
+    let elapsed = start.elapsed();
+    pipeline.finish()?;
+    let times = std::mem::take(&mut *times.lock().unwrap_or_else(PoisonError::into_inner));
+    Ok((times, elapsed))
+}
+
+impl Report {
+    fn table(&self, network_only: bool) -> String {
+        let Report { model, input_size, map, isa, threads, fps, frames, .. } = self;
+        let mut text = format!(
+            "{model}, input {input_size}x{input_size}, map {map}, {isa}, {threads} thread\n\n\
+             {:10}{:>9}{:>9}{:>9}\n",
+            "ms", "p50", "p95", "p99"
+        );
+        let Stages { decode, prepare, network, localize, age } = &self.stages;
+        let stages = [("prepare", prepare), ("network", network), ("localize", localize)];
+        let live = [("decode", decode), ("age", age)].into_iter().filter(|_| !network_only);
+        for (name, Percentiles { p50, p95, p99 }) in stages.into_iter().chain(live) {
+            text += &format!("{name:10}{p50:9.2}{p95:9.2}{p99:9.2}\n");
+        }
+        text += &format!("\n{fps:.1} frames a second ({frames} frames, {} dropped)", self.dropped);
+        if let Some(peak) = self.peak_rss_mb {
+            text += &format!(", {peak:.0} MB at most");
+        }
+        text + "\n"
+    }
+}
+
+/// A line on the terminal that tells how far the measurement is.
+struct Progress {
+    duration: Duration,
+    shown: Option<Instant>,
+    terminal: bool,
+}
+
+impl Progress {
+    fn new(duration: Duration) -> Self {
+        Self { duration, shown: None, terminal: std::io::stderr().is_terminal() }
+    }
+
+    fn show(&mut self, elapsed: Duration, frames: usize) {
+        let recently = |shown: Instant| shown.elapsed() < Duration::from_millis(200);
+        if !self.terminal || self.shown.is_some_and(recently) {
+            return;
+        }
+        self.shown = Some(Instant::now());
+        let (now, all) = (elapsed.as_secs_f64(), self.duration.as_secs_f64());
+        let fps = frames as f64 / now;
+        // The measurement does not depend on whether its progress can be told.
+        let _ = write!(std::io::stderr(), "\r{now:4.0} of {all:.0} s, {fps:.1} frames a second ");
+    }
+
+    fn clear(&self) {
+        if self.shown.is_some() {
+            let _ = write!(std::io::stderr(), "\r\x1b[K");
+        }
+    }
+}
+
+/// The widest vector instructions of this processor among those that tract has kernels for.
+fn instruction_set() -> &'static str {
+    #[cfg(target_arch = "x86_64")]
+    {
+        if is_x86_feature_detected!("avx512f") {
+            return "AVX-512";
+        }
+        if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+            return "AVX2 and FMA";
+        }
+    }
+    #[cfg(target_arch = "aarch64")]
+    {
+        return "NEON";
+    }
+    #[cfg_attr(target_arch = "aarch64", expect(unreachable_code))]
+    "portable"
+}
+
+/// The most memory that this process has held so far, in megabytes, where the system tells.
+fn peak_rss_mb() -> Option<f64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kilobytes: f64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
+    Some(kilobytes * 1024.0 / 1e6)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percentiles_are_nearest_ranks() {
+        let hundred = (1..=100).rev().map(f64::from).collect();
+        assert_eq!(Percentiles::of(hundred), Percentiles { p50: 50.0, p95: 95.0, p99: 99.0 });
+        assert_eq!(Percentiles::of(vec![7.0]), Percentiles { p50: 7.0, p95: 7.0, p99: 7.0 });
+    }
+}

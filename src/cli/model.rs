@@ -1,0 +1,122 @@
+//! The options that choose a network and what is looked for with it.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+
+use crate::error::{Error, Result};
+use crate::geometry::Size;
+use crate::localize::{Boxes, Localizer, Settings, Wanted};
+use crate::network::{ModelOptions, Network};
+use crate::pipeline::analyse::Analyser;
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Network")]
+pub struct Model {
+    /// ONNX classifier that ends in global pooling and a linear layer [default: the built-in
+    /// EfficientNet-Lite0 for the 1000 classes of ImageNet]
+    #[arg(long, value_name = "FILE.onnx")]
+    model: Option<PathBuf>,
+
+    /// Side of the square that frames are resized to, in pixels; larger finds smaller things and
+    /// takes longer [default: 224 where the model leaves it open]
+    #[arg(long, value_name = "PIXELS")]
+    input_size: Option<u32>,
+
+    /// Names of the classes, one a line, where the model does not tell them
+    #[arg(long, value_name = "FILE")]
+    labels: Option<PathBuf>,
+
+    /// Subtracted from each channel of a pixel (0 to 255) [default: what the model tells, else 127]
+    #[arg(long, value_name = "R,G,B", value_parser = channels)]
+    mean: Option<[f32; 3]>,
+
+    /// Divides each channel after that [default: what the model tells, else 128]
+    #[arg(long, value_name = "R,G,B", value_parser = channels)]
+    std: Option<[f32; 3]>,
+
+    /// Look for this class, whatever its score: a label, a WordNet id or an index; may be repeated
+    #[arg(long = "class", value_name = "NAME", help_heading = "Boxes")]
+    classes: Vec<String>,
+
+    /// Look for so many classes with the highest scores
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..),
+        conflicts_with = "classes", help_heading = "Boxes")]
+    top: u32,
+
+    /// Fraction of the map's maximum above which a place belongs to the thing
+    #[arg(long, value_name = "0..1", default_value_t = 0.2, value_parser = fraction, help_heading = "Boxes")]
+    threshold: f32,
+
+    /// Box the largest connected part of the map, or all parts
+    #[arg(long, value_enum, default_value_t = BoxesArgument::Largest, help_heading = "Boxes")]
+    boxes: BoxesArgument,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum BoxesArgument {
+    Largest,
+    All,
+}
+
+impl Model {
+    /// Loads the network and prepares what is looked for.
+    ///
+    /// # Errors
+    /// A model that cannot be used; a class that it does not have.
+    pub fn load(&self) -> Result<Analyser> {
+        let network = Network::load(&ModelOptions {
+            path: self.model.clone(),
+            input_size: self.input_size.map(|side| Size::new(side, side)),
+            mean: self.mean,
+            std: self.std,
+            labels: self.labels.clone(),
+        })?;
+        let wanted = if self.classes.is_empty() {
+            Wanted::Top(self.top as usize)
+        } else {
+            let mut classes = Vec::new();
+            for name in &self.classes {
+                let class = network.labels().find(name)?;
+                if !classes.contains(&class) {
+                    classes.push(class);
+                }
+            }
+            Wanted::Classes(classes)
+        };
+        let localizer = Localizer::new(wanted, network.input_size());
+        Ok(Analyser::new(network, localizer))
+    }
+
+    /// The settings to start with.
+    pub fn settings(&self) -> Settings {
+        Settings {
+            threshold: self.threshold,
+            boxes: match self.boxes {
+                BoxesArgument::Largest => Boxes::Largest,
+                BoxesArgument::All => Boxes::All,
+            },
+            shown: 0,
+        }
+    }
+}
+
+fn channels(text: &str) -> Result<[f32; 3]> {
+    let values: Vec<f32> = text
+        .split(',')
+        .map(|value| value.trim().parse().ok().filter(|v: &f32| v.is_finite()))
+        .collect::<Option<_>>()
+        .ok_or_else(|| Error::usage("three numbers are wanted, such as 123.7,116.3,103.5"))?;
+    match values[..] {
+        [all] => Ok([all; 3]),
+        [r, g, b] => Ok([r, g, b]),
+        _ => Err(Error::usage("one number or three are wanted, such as 123.7,116.3,103.5")),
+    }
+}
+
+fn fraction(text: &str) -> Result<f32> {
+    text.parse()
+        .ok()
+        .filter(|value| (0.0..1.0).contains(value))
+        .ok_or_else(|| Error::usage("a number from 0 to below 1 is wanted, such as 0.2"))
+}

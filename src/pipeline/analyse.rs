@@ -1,0 +1,70 @@
+//! One frame from pixels to boxes.
+
+use std::time::{Duration, Instant};
+
+use crate::error::Result;
+use crate::frame::Frame;
+use crate::localize::{Findings, Localizer, Settings};
+use crate::network::Network;
+use crate::network::activations::Activations;
+
+/// How long each stage of the analysis of one frame took.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Stages {
+    /// Resizing to the network's input.
+    pub prepare: Duration,
+    /// Running the network.
+    pub network: Duration,
+    /// Class activation maps and boxes.
+    pub localize: Duration,
+}
+
+/// A network and what reads boxes out of it.
+#[derive(Debug)]
+pub struct Analyser {
+    network: Network,
+    localizer: Localizer,
+    activations: Activations,
+}
+
+impl Analyser {
+    /// Joins a network and the localizer of what is looked for.
+    pub fn new(network: Network, localizer: Localizer) -> Self {
+        Self { network, localizer, activations: Activations::default() }
+    }
+
+    /// Finds boxes in `frame`, reusing the buffers of `findings`.
+    ///
+    /// # Errors
+    /// The network fails on this input.
+    pub fn analyse(
+        &mut self,
+        frame: &Frame,
+        settings: &Settings,
+        findings: &mut Findings,
+    ) -> Result<Stages> {
+        let start = Instant::now();
+        self.network.prepare(frame)?;
+        let prepared = Instant::now();
+        self.network.run(&mut self.activations)?;
+        let ran = Instant::now();
+        self.localizer.localize(
+            &self.activations,
+            self.network.head(),
+            frame.size,
+            settings,
+            findings,
+        );
+        Ok(Stages { prepare: prepared - start, network: ran - prepared, localize: ran.elapsed() })
+    }
+
+    /// What the network gave for the last frame.
+    pub fn activations(&self) -> &Activations {
+        &self.activations
+    }
+
+    /// The network.
+    pub fn network(&self) -> &Network {
+        &self.network
+    }
+}

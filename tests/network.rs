@@ -1,0 +1,262 @@
+//! Networks of many shapes, against what ONNX Runtime recorded for them (tests/networks/make.py).
+
+mod common;
+
+use std::path::PathBuf;
+
+use camlive::error::ErrorKind;
+use camlive::frame::Frame;
+use camlive::geometry::Size;
+use camlive::network::activations::{Activations, Head};
+use camlive::network::{ModelOptions, Network};
+use common::{Array, cam, read_json, read_npy};
+use serde_json::Value;
+
+fn folder() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/networks")
+}
+
+fn expected(kind: &str) -> Vec<(String, Value)> {
+    let json = read_json(&folder().join("expected.json"));
+    let entries = json[kind].as_object().expect("an object of networks");
+    assert!(!entries.is_empty());
+    entries.iter().map(|(name, value)| (name.clone(), value.clone())).collect()
+}
+
+fn recorded<T: npyz::Deserialize>(name: &str, kind: &str) -> Array<T> {
+    read_npy(&folder().join(format!("{name}-{kind}.npy")))
+}
+
+fn number(value: &Value) -> usize {
+    value.as_u64().expect("a whole number") as usize
+}
+
+fn triple(value: &Value) -> [f32; 3] {
+    [0, 1, 2].map(|i| value[i].as_f64().expect("a number") as f32)
+}
+
+fn options(name: &str, entry: &Value) -> ModelOptions {
+    let input = &entry["input"];
+    let size = Size::new(number(&input["width"]) as u32, number(&input["height"]) as u32);
+    let said =
+        |key: &str| entry["metadata"].as_array().is_some_and(|keys| keys.iter().any(|k| k == key));
+    ModelOptions {
+        path: Some(folder().join(format!("{name}.onnx"))),
+        input_size: (input["free"] == true).then_some(size),
+        mean: (!said("mean")).then(|| triple(&entry["mean"])),
+        std: (!said("std")).then(|| triple(&entry["std"])),
+        labels: None,
+    }
+}
+
+fn frame(name: &str) -> Frame {
+    let pixels: Array<u8> = recorded(name, "input");
+    let mut frame = Frame::empty();
+    frame.reshape(Size::new(pixels.shape[1] as u32, pixels.shape[0] as u32)).unwrap();
+    frame.rgb.copy_from_slice(&pixels.values);
+    frame
+}
+
+fn run(network: &mut Network, frame: &Frame) -> Activations {
+    let mut out = Activations::default();
+    network.prepare(frame).unwrap();
+    network.run(&mut out).unwrap();
+    out
+}
+
+/// Asserts that no value is further off than `tolerance`; a fraction of the largest magnitude
+/// where `relative`, else in the tensor's own units (quantization steps).
+#[track_caller]
+fn assert_close(name: &str, found: &[f32], expected: &[f32], tolerance: f64, relative: bool) {
+    assert_eq!(found.len(), expected.len(), "{name}");
+    let largest = expected.iter().fold(0f64, |m, v| m.max(f64::from(v.abs())));
+    let off = found
+        .iter()
+        .zip(expected)
+        .map(|(a, b)| f64::from((a - b).abs()))
+        .fold(0f64, |m, d| if d.is_nan() { f64::NAN } else { m.max(d) });
+    let limit = if relative { tolerance * largest } else { tolerance };
+    assert!(off <= limit, "{name}: off by {off}, limit {limit}");
+}
+
+#[test]
+fn features_logits_and_cams_equal_onnx_runtimes() {
+    for (name, entry) in expected("accepted") {
+        let mut network = Network::load(&options(&name, &entry)).unwrap();
+        let out = run(&mut network, &frame(&name));
+        let relative = entry["quantized"] == false;
+        let tolerance = |kind: &str| entry["tolerance"][kind].as_f64().unwrap();
+
+        let features: Array<f32> = recorded(&name, "features");
+        let shape = [out.features.channels, out.features.height, out.features.width];
+        assert_eq!(&shape[..], &features.shape[..], "{name}");
+        assert_eq!(network.map_size(), Size::new(shape[2] as u32, shape[1] as u32), "{name}");
+        assert_close(
+            &name,
+            &out.features.values,
+            &features.values,
+            tolerance("features"),
+            relative,
+        );
+
+        let logits: Array<f32> = recorded(&name, "logits");
+        assert_eq!(network.classes(), number(&entry["classes"]), "{name}");
+        assert_close(&name, &out.logits, &logits.values, tolerance("logits"), relative);
+
+        let cams: Array<f32> = recorded(&name, "cams");
+        let found: Vec<f32> = (0..network.classes())
+            .flat_map(|class| cam(network.head(), &out.features, class))
+            .collect();
+        assert_close(&name, &found, &cams.values, tolerance("cams"), relative);
+    }
+}
+
+#[test]
+fn head_weights_are_those_of_the_graph() {
+    for (name, entry) in expected("accepted") {
+        let network = Network::load(&options(&name, &entry)).unwrap();
+        if entry["head"].is_null() {
+            assert_eq!(
+                *network.head(),
+                Head::Identity { classes: number(&entry["classes"]) },
+                "{name}"
+            );
+            continue;
+        }
+        let recorded: Array<f32> = recorded(&name, "weights");
+        let Head::Linear { channels, weights } = network.head() else {
+            panic!("{name} has no linear head")
+        };
+        assert_eq!([weights.len() / channels, *channels], recorded.shape[..], "{name}");
+        assert_close(&name, weights, &recorded.values, 1e-6, true);
+    }
+}
+
+#[test]
+fn scores_are_the_softmax_of_the_logits() {
+    for (name, entry) in expected("accepted") {
+        let mut network = Network::load(&options(&name, &entry)).unwrap();
+        let out = run(&mut network, &frame(&name));
+        let sum: f64 = out.logits.iter().map(|&l| f64::from(l).exp()).sum();
+        for (score, logit) in out.scores.iter().zip(&out.logits) {
+            assert!((f64::from(*score) - f64::from(*logit).exp() / sum).abs() < 1e-6, "{name}");
+        }
+    }
+}
+
+#[test]
+fn running_again_gives_the_same_and_reuses_the_buffers() {
+    for (name, entry) in expected("accepted") {
+        let mut network = Network::load(&options(&name, &entry)).unwrap();
+        let first = run(&mut network, &frame(&name));
+        let mut out = first.clone();
+        let buffers = [out.features.values.as_ptr(), out.logits.as_ptr(), out.scores.as_ptr()];
+        network.prepare(&frame(&name)).unwrap();
+        network.run(&mut out).unwrap();
+        assert_eq!(out.features, first.features, "{name}");
+        assert_eq!(out.logits, first.logits, "{name}");
+        assert_eq!(
+            buffers,
+            [out.features.values.as_ptr(), out.logits.as_ptr(), out.scores.as_ptr()],
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn networks_that_do_not_fit_are_refused_with_the_node_in_the_line() {
+    for (name, entry) in expected("refused") {
+        let options = ModelOptions {
+            path: Some(folder().join(format!("{name}.onnx"))),
+            ..Default::default()
+        };
+        let error = Network::load(&options).expect_err(&name);
+        let line = error.to_string();
+        let word = entry["error_contains"].as_str().unwrap();
+        println!("{line}");
+        assert_eq!(error.kind(), ErrorKind::Invalid, "{line}");
+        assert!(
+            line.splitn(2, ".onnx: ").nth(1).unwrap().contains(word),
+            "{name}: {line} lacks {word}"
+        );
+    }
+}
+
+fn load(
+    name: &str,
+    change: impl FnOnce(&mut ModelOptions),
+) -> Result<Network, camlive::error::Error> {
+    let mut options =
+        ModelOptions { path: Some(folder().join(format!("{name}.onnx"))), ..Default::default() };
+    change(&mut options);
+    Network::load(&options)
+}
+
+#[test]
+fn a_network_of_fixed_size_refuses_another() {
+    let error = load("resnet", |o| o.input_size = Some(Size::new(96, 96))).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Usage);
+    assert!(error.to_string().contains("64x64"), "{error}");
+    assert_eq!(
+        load("resnet", |o| o.input_size = Some(Size::new(64, 64))).unwrap().input_size(),
+        Size::new(64, 64)
+    );
+}
+
+#[test]
+fn a_network_of_free_size_takes_multiples_of_its_stride_and_224_by_itself() {
+    assert_eq!(load("free-size", |_| ()).unwrap().input_size(), Size::new(224, 224));
+    let network = load("free-size", |o| o.input_size = Some(Size::new(160, 96))).unwrap();
+    assert_eq!((network.input_size(), network.map_size()), (Size::new(160, 96), Size::new(10, 6)));
+    let error = load("free-size", |o| o.input_size = Some(Size::new(100, 100))).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Usage);
+    assert!(error.to_string().contains("16") && error.to_string().contains("try 112"), "{error}");
+    for side in [0, 1 << 20] {
+        let error = load("free-size", |o| o.input_size = Some(Size::new(side, side))).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Usage, "{error}");
+    }
+}
+
+#[test]
+fn labels_and_wordnet_ids_come_from_the_metadata() {
+    let network = load("resnet", |_| ()).unwrap();
+    assert_eq!(network.labels().name(1), "kit fox");
+    assert_eq!(network.labels().wordnet_id(1), Some("n02119789"));
+    assert_eq!(network.labels().find("Goldfish"), Ok(3));
+    let bare = load("vgg16-gap", |_| ()).unwrap();
+    assert_eq!((bare.labels().name(9), bare.labels().wordnet_id(9)), ("class 9", None));
+}
+
+#[test]
+fn options_outrank_the_metadata() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), "a\nb\nc\nd\ne\nf\ng\nh\ni\nj\n").unwrap();
+    let mut network = load("resnet", |o| {
+        o.labels = Some(file.path().into());
+        o.mean = Some([100.0; 3]);
+        o.std = Some([256.0; 3]);
+    })
+    .unwrap();
+    assert_eq!(network.labels().name(1), "b");
+    assert!(
+        network.describe().contains("mean 100,100,100, std 256,256,256"),
+        "{}",
+        network.describe()
+    );
+    let logits: Array<f32> = recorded("resnet", "logits");
+    assert_ne!(run(&mut network, &frame("resnet")).logits, logits.values);
+}
+
+#[test]
+fn a_mean_and_std_that_nobody_gave_are_said_to_be_assumed() {
+    let bare = load("vgg16-gap", |_| ()).unwrap().describe();
+    assert!(bare.contains("mean 127,127,127, std 128,128,128 (assumed)"), "{bare}");
+    let told = load("resnet", |_| ()).unwrap().describe();
+    assert!(!told.contains("assumed"), "{told}");
+}
+
+#[test]
+fn a_missing_file_is_named() {
+    let error = load("no-such-network", |_| ()).unwrap_err();
+    assert!(error.to_string().contains("no-such-network.onnx"), "{error}");
+}

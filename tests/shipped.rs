@@ -1,0 +1,118 @@
+//! The embedded network on the demo photographs, against what ONNX Runtime recorded (tests/recorded/record.py).
+
+mod common;
+
+use std::path::{Path, PathBuf};
+
+use camlive::frame::Frame;
+use camlive::geometry::Size;
+use camlive::network::activations::Activations;
+use camlive::network::{ModelOptions, Network};
+use common::{Array, cam, read_json, read_npy};
+
+const PHOTOGRAPHS: [&str; 2] = ["chelsea", "coffee"];
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).into()
+}
+
+fn recorded<T: npyz::Deserialize>(photograph: &str, kind: &str, what: &str) -> Array<T> {
+    read_npy(&root().join(format!("tests/recorded/{photograph}-{kind}-{what}.npy")))
+}
+
+fn top1(logits: &[f32]) -> usize {
+    (0..logits.len()).max_by(|&a, &b| logits[a].total_cmp(&logits[b])).expect("logits")
+}
+
+fn cosine(a: &[f32], b: &[f32]) -> f64 {
+    assert_eq!(a.len(), b.len());
+    let dot = |a: &[f32], b: &[f32]| -> f64 {
+        a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum()
+    };
+    dot(a, b) / (dot(a, a) * dot(b, b)).sqrt()
+}
+
+/// What the network gives for the 224x224 pixels that the recording was made with.
+fn run_on_recorded_pixels(network: &mut Network, photograph: &str) -> Activations {
+    let pixels: Array<u8> = recorded(photograph, "float", "input");
+    let frame = Frame { rgb: pixels.values, size: Size::new(224, 224), ..Frame::empty() };
+    run(network, &frame)
+}
+
+fn run(network: &mut Network, frame: &Frame) -> Activations {
+    let mut out = Activations::default();
+    network.prepare(frame).unwrap();
+    network.run(&mut out).unwrap();
+    out
+}
+
+fn embedded() -> Network {
+    Network::load(&ModelOptions::default()).unwrap()
+}
+
+#[test]
+fn the_embedded_network_has_1000_named_classes_and_a_7x7_map() {
+    let network = embedded();
+    assert_eq!(network.classes(), 1000);
+    assert_eq!(network.input_size(), Size::new(224, 224));
+    assert_eq!(network.map_size(), Size::new(7, 7));
+    assert_eq!(network.labels().name(285), "Egyptian cat");
+    assert_eq!(network.labels().wordnet_id(285), Some("n02124075"));
+    assert_eq!(network.labels().find("egyptian CAT"), Ok(285));
+    assert!(!network.describe().contains("assumed"), "{}", network.describe());
+}
+
+#[test]
+fn class_and_activation_map_agree_with_onnx_runtime() {
+    let expected = read_json(&root().join("tests/recorded/expected.json"));
+    let mut network = embedded();
+    for photograph in PHOTOGRAPHS {
+        let out = run_on_recorded_pixels(&mut network, photograph);
+        for (kind, least) in [("float", 0.999), ("int8", 0.99)] {
+            let class = expected[photograph][kind]["top1"].as_u64().unwrap() as usize;
+            assert_eq!(top1(&out.logits), class, "{photograph}, {kind}");
+            let similar = |what: &str, found: &[f32]| {
+                let expected: Array<f32> = recorded(photograph, kind, what);
+                let cosine = cosine(found, &expected.values);
+                println!("{photograph}, {kind}: {what} cosine {cosine:.6}");
+                cosine
+            };
+            let map = cam(network.head(), &out.features, class);
+            assert!(similar("cam", &map) > least, "{photograph}, {kind}");
+            assert!(similar("features", &out.features.values) > 0.97, "{photograph}, {kind}");
+            assert!(similar("logits", &out.logits) > 0.97, "{photograph}, {kind}");
+        }
+    }
+}
+
+#[test]
+fn a_photograph_is_stretched_to_the_input_as_the_reference_does_it() {
+    let expected = read_json(&root().join("tests/recorded/expected.json"));
+    let mut network = embedded();
+    for photograph in PHOTOGRAPHS {
+        let path = root().join(format!("src/source/demo/{photograph}.jpg"));
+        let picture = image::open(path).unwrap().into_rgb8();
+        let size = Size::new(picture.width(), picture.height());
+        let out = run(&mut network, &Frame { rgb: picture.into_raw(), size, ..Frame::empty() });
+        let class = expected[photograph]["float"]["top1"].as_u64().unwrap() as usize;
+        let from_pixels = run_on_recorded_pixels(&mut network, photograph);
+        let maps = [&out, &from_pixels].map(|out| cam(network.head(), &out.features, class));
+        let cosine = cosine(&maps[0], &maps[1]);
+        println!("{photograph}: {cosine:.6}");
+        assert_eq!(top1(&out.logits), class, "{photograph}");
+        assert!(cosine > 0.99, "{photograph}: {cosine}");
+    }
+}
+
+#[test]
+fn other_multiples_of_32_work_and_what_is_none_is_refused() {
+    let sized = |width, height| {
+        Network::load(&ModelOptions {
+            input_size: Some(Size::new(width, height)),
+            ..Default::default()
+        })
+    };
+    assert_eq!(sized(320, 192).unwrap().map_size(), Size::new(10, 6));
+    let line = sized(225, 225).unwrap_err().to_string();
+    assert!(line.contains("stride") && line.contains("try 256"), "{line}");
+}
