@@ -119,10 +119,13 @@ impl Canvas {
             Tint::new(colour, covered(alpha, (0.5 - outside).clamp(0.0, 1.0) - beyond_line))
         });
         let tint = Tint::new(colour, alpha);
-        self.mix(Area { y: area.y, height: width, ..inner }, tint);
-        self.mix(Area { y: area.bottom() - width, height: width, ..inner }, tint);
-        self.mix(Area { x: area.x, width, ..inner }, tint);
-        self.mix(Area { x: area.right() - width, width, ..inner }, tint);
+        let (left, right) = (inner.x - area.x, area.right() - inner.right());
+        let (top, bottom) = (inner.y - area.y, area.bottom() - inner.bottom());
+        let [left, right, top, bottom] = [left, right, top, bottom].map(|side| width.min(side));
+        self.mix(Area { y: area.y, height: top, ..inner }, tint);
+        self.mix(Area { y: area.bottom() - bottom, height: bottom, ..inner }, tint);
+        self.mix(Area { x: area.x, width: left, ..inner }, tint);
+        self.mix(Area { x: area.right() - right, width: right, ..inner }, tint);
     }
 
     /// Mixes one colour into a rectangle.
