@@ -1,4 +1,30 @@
 //! Finds things in a live camera picture with a network that was never shown a box.
+//!
+//! An image classifier that ends in global average pooling adds up, for each class, how much
+//! evidence its last feature maps hold at every place. Not added up, the same sum is a map of where
+//! the evidence lies: the class activation map, `M_c(x, y) = sum_k w_k^c f_k(x, y)`. Its highest
+//! part is boxed. (Zhou, Khosla, Lapedriza, Oliva, Torralba: Learning Deep Features for
+//! Discriminative Localization, CVPR 2016.)
+//!
+//! # The way of the data
+//!
+//! The modules stand in layers, and data goes down through them; a file imports only from layers
+//! above its own.
+//!
+//! 0. [`error`], [`geometry`], [`frame`], [`clock`] are the words that everything speaks. An error
+//!    is one line and a hint what to do next; a [`Frame`](frame::Frame) is an RGB picture that
+//!    knows when it was taken.
+//! 1. [`source`] fills frames: cameras, videos, photographs, the demo. A
+//!    [`Source`](source::Source) never blocks for long, so that whoever reads it can always stop.
+//! 2. [`network`] loads an ONNX classifier, finds its head in the graph, and turns a frame into
+//!    [`Activations`](network::activations::Activations): feature maps, logits, scores. tract runs
+//!    the graph.
+//! 3. [`localize`] turns activations into boxes: map, upsampling, threshold, connected components.
+//! 4. [`pipeline`] joins a source and a network by threads. At each hand-off of a live source the
+//!    newest frame wins; what is lost on the way is counted by gaps in the frames' numbers. Frames
+//!    go round and are filled again.
+//! 5. [`view`] draws frames with what was found in them, and shows them in a window.
+//! 6. [`cli`] is the command line, one file a subcommand.
 
 #![deny(unsafe_code)]
 #![warn(missing_debug_implementations)]

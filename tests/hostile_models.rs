@@ -146,6 +146,8 @@ fn the_description_of_a_network_may_be_hit_anywhere() {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..Default::default() })]
+
     #[test]
     fn any_bytes_at_all_are_read_without_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
         let _ = check(&bytes);

@@ -18,6 +18,7 @@ use crate::geometry::Size;
 use crate::localize::Findings;
 use crate::pipeline::analyse::Analyser;
 use crate::pipeline::{Hooks, Options, Pipeline, SharedSettings, Stop};
+use crate::source::Spec;
 use crate::source::demo::Demo;
 
 /// Measure how many frames a second this machine analyses, and where the time goes.
@@ -191,7 +192,7 @@ fn run_pipeline(
     arguments: &Arguments,
     progress: &mut Progress,
 ) -> Result<(Times, Duration)> {
-    let source = open_source(&arguments.source)?;
+    let source = open_source(&Spec::parse(&arguments.source)?)?;
     say(format_args!("source: {}", source.describe()));
     let times = Arc::new(Mutex::new(Times::default()));
     let options = Options {

@@ -108,9 +108,9 @@ fn seconds(text: &str) -> Result<Duration> {
         .ok_or_else(|| Error::usage("a number of seconds above 0 is wanted, such as 10"))
 }
 
-/// Opens SOURCE; the demo where the first camera is asked for and there is none.
-fn open_source(source: &str) -> Result<Box<dyn Source>> {
-    match source::open(&Spec::parse(source)?)? {
+/// Opens a source; the demo where the first camera is asked for and there is none.
+fn open_source(spec: &Spec) -> Result<Box<dyn Source>> {
+    match source::open(spec)? {
         Some(source) => Ok(source),
         None => {
             output::say("no camera found: running the built-in demo instead");

@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::geometry::Size;
 use crate::pipeline::event::FrameEvent;
 use crate::pipeline::{Analysed, Hooks, Options, Pipeline, SharedSettings};
-use crate::source::Pace;
+use crate::source::{Pace, Spec};
 use crate::view::window::Window;
 
 /// Find things in a live picture: window, JSON lines, or both.
@@ -84,11 +84,13 @@ const TICK: Duration = Duration::from_millis(10);
 /// A source, model or output that cannot be used or that fails on the way.
 pub fn run(arguments: &Arguments) -> Result<()> {
     let stop = stop_on_signal()?;
-    let source = open_source(arguments.source.as_deref().unwrap_or("camera"))?;
-    let pace = source.pace();
-    say(format_args!("source: {}", source.describe()));
+    let spec = Spec::parse(arguments.source.as_deref().unwrap_or("camera"))?;
+    // The network first: a camera that is open while it loads would fill its buffers.
     let analyser = arguments.model.load()?;
     say(format_args!("network: {}", analyser.network().describe()));
+    let source = open_source(&spec)?;
+    let pace = source.pace();
+    say(format_args!("source: {}", source.describe()));
     let labels = analyser.network().labels().clone();
     let clock = WallClock::start();
     let mut window = match arguments.view {

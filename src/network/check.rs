@@ -17,9 +17,11 @@ use crate::error::Error;
 /// The largest model file, in bytes.
 pub const MAX_BYTES: usize = 1 << 30;
 
-/// The most protobuf fields of a file, and nodes of a graph; large networks have some ten thousand fields.
+/// The most protobuf fields of a file. Large networks have some ten thousand.
 const MAX_FIELDS: usize = 1 << 20;
-const MAX_NODES: usize = 1 << 15;
+
+/// The most nodes of a graph; tract's analysis takes some seconds for these.
+pub(super) const MAX_NODES: usize = 10_000;
 
 /// The longest side of an input picture, and of a window, stride or padding.
 pub(super) const MAX_SIDE: u32 = 4096;
@@ -85,9 +87,14 @@ fn checked(mut bytes: &[u8]) -> Result<Checked, String> {
         return Err(format!("the file is larger than {} MB", MAX_BYTES >> 20));
     }
     wire::check(bytes, MAX_FIELDS)?;
-    let mut proto = tract_onnx::onnx()
+    let proto = tract_onnx::onnx()
         .proto_model_for_read(&mut bytes)
         .map_err(|error| format!("it is not an ONNX model ({error})"))?;
+    check_proto(proto)
+}
+
+/// Checks a model whose size is bounded.
+pub(super) fn check_proto(mut proto: ModelProto) -> Result<Checked, String> {
     let metadata_layout =
         proto.metadata_props.iter().find(|p| p.key == "layout").map(|p| p.value.clone());
     let graph = proto.graph.as_mut().ok_or("it is not an ONNX model: it holds no graph")?;
@@ -146,7 +153,7 @@ fn check_tensor(tensor: &TensorProto, name: &str) -> Result<(), String> {
         .dims
         .iter()
         .try_fold(1usize, |product, &dim| product.checked_mul(usize::try_from(dim).ok()?))
-        .filter(|_| tensor.raw_data.len() % width == 0);
+        .filter(|_| tensor.raw_data.len().is_multiple_of(width));
     if declared != Some(held) {
         return Err(format!(
             "the constant `{name}` of shape {:?} holds {held} values",

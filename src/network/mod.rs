@@ -211,7 +211,8 @@ fn input_size(checked: &Checked, asked: Option<Size>, name: &str) -> Result<Size
             check::MAX_SIDE
         )));
     }
-    let fits = |free: bool, side: u32| !free || stride.is_none_or(|stride| side % stride == 0);
+    let fits =
+        |free: bool, side: u32| !free || stride.is_none_or(|stride| side.is_multiple_of(stride));
     if !fits(input.width.is_none(), size.width) || !fits(input.height.is_none(), size.height) {
         let stride = stride.unwrap_or(1);
         return Err(Error::usage(format!(
@@ -250,14 +251,18 @@ fn softmax(logits: &[f32], scores: &mut Vec<f32>) {
     scores.iter_mut().for_each(|score| *score /= sum);
 }
 
-/// The content of a file of at most `limit` bytes.
+/// The content of a file of at most `limit` bytes; a larger one is refused unread.
 fn read_capped(path: &Path, limit: u64) -> std::result::Result<Vec<u8>, String> {
-    let mut bytes = Vec::new();
-    std::fs::File::open(path)
-        .and_then(|file| file.take(limit + 1).read_to_end(&mut bytes))
-        .map_err(|error| error.to_string())?;
-    if bytes.len() as u64 > limit {
-        return Err(format!("it is larger than {} MB", limit >> 20));
+    let too_large = || format!("it is larger than {} MB", limit >> 20);
+    let file = std::fs::File::open(path).map_err(|error| error.to_string())?;
+    if file.metadata().is_ok_and(|metadata| metadata.len() > limit) {
+        return Err(too_large());
     }
-    Ok(bytes)
+    // What is no plain file does not tell its length.
+    let mut bytes = Vec::new();
+    file.take(limit + 1).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
+    if bytes.len() as u64 > limit { Err(too_large()) } else { Ok(bytes) }
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,8 +10,12 @@ use crate::error::Result;
 use crate::frame::Frame;
 use crate::geometry::Size;
 
-/// Fraction bits of the coefficients.
-const BITS: u32 = 14;
+/// Fraction bits of the coefficients, which then fit 16 bits: products of two such numbers are
+/// what vector units are good at.
+const BITS: u32 = 13;
+
+/// Pixels that are converted at a time, enough to fill the vectors of any instruction set.
+const BLOCK: usize = 32;
 
 /// The values that black and white have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,12 +29,12 @@ pub enum Range {
 /// The coefficients from Y'CbCr to RGB.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Coding {
-    black: i32,
-    luma: i32,
-    red_v: i32,
-    green_u: i32,
-    green_v: i32,
-    blue_u: i32,
+    black: i16,
+    luma: i16,
+    red_v: i16,
+    green_u: i16,
+    green_v: i16,
+    blue_u: i16,
 }
 
 impl Coding {
@@ -55,7 +59,7 @@ impl Coding {
             Range::Limited => (16, 255.0 / 219.0, 255.0 / 224.0),
             Range::Full => (0, 1.0, 1.0),
         };
-        let fixed = |v: f64| (v * f64::from(1 << BITS)).round() as i32;
+        let fixed = |v: f64| (v * f64::from(1 << BITS)).round() as i16;
         Self {
             black,
             luma: fixed(luma),
@@ -68,11 +72,57 @@ impl Coding {
 
     #[inline(always)]
     fn rgb(&self, y: u8, u: u8, v: u8) -> [u8; 3] {
-        let y = (i32::from(y) - self.black) * self.luma + (1 << (BITS - 1));
-        let (u, v) = (i32::from(u) - 128, i32::from(v) - 128);
-        [y + self.red_v * v, y - self.green_u * u - self.green_v * v, y + self.blue_u * u]
-            .map(|c| (c >> BITS).clamp(0, 255) as u8)
+        let times = |a: i16, b: i16| i32::from(a) * i32::from(b);
+        let y = times(i16::from(y) - self.black, self.luma) + (1 << (BITS - 1));
+        let (u, v) = (i16::from(u) - 128, i16::from(v) - 128);
+        [
+            y + times(v, self.red_v),
+            y - times(u, self.green_u) - times(v, self.green_v),
+            y + times(u, self.blue_u),
+        ]
+        .map(|c| (c >> BITS).clamp(0, 255) as u8)
     }
+
+    /// Converts a row. `gather(first, block)` fetches the samples of the pixels from `first` on: as
+    /// many as the block has, or as the row has left.
+    #[inline(always)]
+    fn row(&self, out: &mut [u8], gather: impl Fn(usize, &mut Block)) {
+        let mut block = Block { y: [0; BLOCK], u: [0; BLOCK], v: [0; BLOCK] };
+        for (i, out) in out.chunks_mut(3 * BLOCK).enumerate() {
+            gather(BLOCK * i, &mut block);
+            // Planes first, as the loop over planes is the one that becomes vector code.
+            let [mut r, mut g, mut b] = [[0; BLOCK]; 3];
+            for i in 0..BLOCK {
+                [r[i], g[i], b[i]] = self.rgb(block.y[i], block.u[i], block.v[i]);
+            }
+            for (i, out) in out.as_chunks_mut::<3>().0.iter_mut().enumerate() {
+                *out = [r[i], g[i], b[i]];
+            }
+        }
+    }
+}
+
+/// The samples of neighbouring pixels.
+struct Block {
+    y: [u8; BLOCK],
+    u: [u8; BLOCK],
+    v: [u8; BLOCK],
+}
+
+impl Block {
+    /// Chroma that two pixels share.
+    fn take_halved(&mut self, samples: impl Iterator<Item = [u8; 2]>) {
+        let pairs = self.u.as_chunks_mut::<2>().0.iter_mut().zip(self.v.as_chunks_mut::<2>().0);
+        for ((u2, v2), [u, v]) in pairs.zip(samples) {
+            (*u2, *v2) = ([u; 2], [v; 2]);
+        }
+    }
+}
+
+/// Copies what there is.
+fn take(to: &mut [u8; BLOCK], from: &[u8]) {
+    let count = from.len().min(BLOCK);
+    to[..count].copy_from_slice(&from[..count]);
 }
 
 /// Four bytes for two pixels: Y0 U Y1 V.
@@ -92,17 +142,14 @@ pub fn yuyv(
     let stride = stride_of(stride, row);
     check_length(data, stride, row, height)?;
     for (row, out) in data.chunks(stride).zip(frame.rgb.chunks_exact_mut(3 * width)) {
-        let (pairs, rest) = out.as_chunks_mut::<6>();
         let quads = row.as_chunks::<4>().0;
-        for (&[y0, u, y1, v], out) in quads.iter().zip(&mut *pairs) {
-            let ([a, b, c], [d, e, f]) = (coding.rgb(y0, u, v), coding.rgb(y1, u, v));
-            *out = [a, b, c, d, e, f];
-        }
-        if let ([out @ ..], Some(&[y, u, _, v])) = (rest, quads.get(pairs.len()))
-            && !out.is_empty()
-        {
-            out.copy_from_slice(&coding.rgb(y, u, v));
-        }
+        coding.row(out, |first, block| {
+            let quads = &quads[first / 2..];
+            for (y2, &[y0, _, y1, _]) in block.y.as_chunks_mut::<2>().0.iter_mut().zip(quads) {
+                *y2 = [y0, y1];
+            }
+            block.take_halved(quads.iter().map(|&[_, u, _, v]| [u, v]));
+        });
     }
     Ok(())
 }
@@ -128,7 +175,10 @@ pub fn nv12(
     for (j, out) in frame.rgb.chunks_exact_mut(3 * width).enumerate() {
         let y = &luma[j * stride..][..width];
         let uv = chroma[j / 2 * stride..][..row].as_chunks::<2>().0;
-        halved_row(y, uv.iter().copied(), out, coding);
+        coding.row(out, |first, block| {
+            take(&mut block.y, &y[first..]);
+            block.take_halved(uv[first / 2..].iter().copied());
+        });
     }
     Ok(())
 }
@@ -169,47 +219,34 @@ pub fn planar(
     for (j, out) in frame.rgb.chunks_exact_mut(3 * width).enumerate() {
         let y = &luma.data[j * luma.stride..][..width];
         let Some(chroma) = chroma else {
-            for (&y, out) in y.iter().zip(out.as_chunks_mut::<3>().0) {
-                *out = coding.rgb(y, 128, 128);
-            }
+            coding.row(out, |first, block| {
+                take(&mut block.y, &y[first..]);
+                (block.u, block.v) = ([128; BLOCK], [128; BLOCK]);
+            });
             continue;
         };
         let [u, v] = chroma.map(|p| &p.data[(j >> shift.1) * p.stride..][..columns]);
         match shift.0 {
-            0 => {
-                for (((&y, &u), &v), out) in y.iter().zip(u).zip(v).zip(out.as_chunks_mut::<3>().0)
-                {
-                    *out = coding.rgb(y, u, v);
+            0 => coding.row(out, |first, block| {
+                take(&mut block.y, &y[first..]);
+                take(&mut block.u, &u[first..]);
+                take(&mut block.v, &v[first..]);
+            }),
+            1 => coding.row(out, |first, block| {
+                take(&mut block.y, &y[first..]);
+                let (u, v) = (&u[first / 2..], &v[first / 2..]);
+                block.take_halved(u.iter().zip(v).map(|(&u, &v)| [u, v]));
+            }),
+            shift => coding.row(out, |first, block| {
+                take(&mut block.y, &y[first..]);
+                for i in 0..BLOCK.min(width - first) {
+                    let at = (first + i) >> shift;
+                    (block.u[i], block.v[i]) = (u[at], v[at]);
                 }
-            }
-            1 => halved_row(y, u.iter().zip(v).map(|(&u, &v)| [u, v]), out, coding),
-            shift => {
-                for (i, (&y, out)) in y.iter().zip(out.as_chunks_mut::<3>().0).enumerate() {
-                    *out = coding.rgb(y, u[i >> shift], v[i >> shift]);
-                }
-            }
+            }),
         }
     }
     Ok(())
-}
-
-/// One row in which two pixels share their U and V.
-#[inline(always)]
-fn halved_row(
-    luma: &[u8],
-    mut chroma: impl Iterator<Item = [u8; 2]>,
-    out: &mut [u8],
-    coding: &Coding,
-) {
-    let (pairs, rest) = out.as_chunks_mut::<6>();
-    let (lumas, last) = luma.as_chunks::<2>();
-    for ((&[y0, y1], out), [u, v]) in lumas.iter().zip(pairs).zip(chroma.by_ref()) {
-        let ([a, b, c], [d, e, f]) = (coding.rgb(y0, u, v), coding.rgb(y1, u, v));
-        *out = [a, b, c, d, e, f];
-    }
-    if let (&[y], Some([u, v])) = (last, chroma.next()) {
-        rest.copy_from_slice(&coding.rgb(y, u, v));
-    }
 }
 
 #[cfg(test)]
@@ -272,7 +309,9 @@ mod tests {
     fn every_layout_finds_each_pixels_samples() {
         let coding = Coding::bt601(Range::Limited);
         let mut frame = Frame::empty();
-        for (width, height) in [(1, 1), (2, 1), (1, 2), (5, 3), (8, 4), (7, 6), (16, 5)] {
+        for (width, height) in
+            [(1, 1), (2, 1), (1, 2), (5, 3), (8, 4), (7, 6), (31, 2), (32, 3), (65, 5)]
+        {
             let size = Size::new(width as u32, height as u32);
             let data: Vec<u8> = (0..4 * (width + 9) * (height + 3)).map(sample).collect();
             let check = |frame: &Frame, name: &str, at: &dyn Fn(usize, usize) -> [u8; 3]| {

@@ -79,6 +79,12 @@ pub fn modes_of(path: &Path, device: &Device, wanted: &Wanted) -> Result<Vec<Mod
     let modes = modes::modes(device, wanted);
     if modes.is_empty() {
         let codes = queue::pixel_formats(device);
+        if codes.is_empty() {
+            return Err(Error::invalid(format!(
+                "{}: offers no pictures; if it is a virtual camera, start what feeds it",
+                path.display()
+            )));
+        }
         let codes: Vec<String> =
             codes.into_iter().map(|code| FourCC::from(code).to_string()).collect();
         return Err(Error::invalid(format!(
@@ -120,7 +126,10 @@ fn check(path: &Path, capability: &v4l2_capability) -> Result<()> {
         )));
     }
     if flags & V4L2_CAP_VIDEO_CAPTURE == 0 || flags & V4L2_CAP_VIDEO_M2M != 0 {
-        return Err(no_camera(path, "a video device that takes no pictures"));
+        return Err(no_camera(
+            path,
+            "a video device that takes no pictures (a virtual camera does once it is fed)",
+        ));
     }
     if flags & V4L2_CAP_STREAMING == 0 {
         return Err(no_camera(path, "a video device without streaming"));
@@ -140,7 +149,18 @@ fn no_camera(path: &Path, what: &str) -> Error {
     ))
 }
 
-/// What the kernel's error on a camera means, and what to do about it.
+/// What the kernel's error on a camera that delivered until now means.
+pub fn stopped(path: &Path, error: &io::Error) -> Error {
+    match error.raw_os_error() {
+        Some(libc::ENODEV | libc::ENXIO) => failure(path, error),
+        _ => Error::gone(format!(
+            "{}: the camera stopped ({error}); unplug it and plug it in again",
+            path.display()
+        )),
+    }
+}
+
+/// What the kernel's error on opening a camera means, and what to do about it.
 pub fn failure(path: &Path, error: &io::Error) -> Error {
     let path = path.display();
     match error.raw_os_error() {
@@ -151,7 +171,7 @@ pub fn failure(path: &Path, error: &io::Error) -> Error {
             Error::gone(format!("{path}: the camera was unplugged; plug it in again"))
         }
         Some(libc::EIO | libc::EPROTO | libc::EPIPE) => Error::gone(format!(
-            "{path}: the camera stopped ({error}); unplug it and plug it in again"
+            "{path}: the camera does not work ({error}); unplug it and plug it in again"
         )),
         Some(libc::EBUSY) => Error::gone(format!(
             "{path}: another program uses the camera; close it (`fuser -v {path}` names it)"
@@ -241,6 +261,14 @@ mod tests {
         ] {
             assert_eq!(of(errno).kind(), kind, "{}", of(errno));
             assert!(of(errno).to_string().contains(advice), "{}", of(errno));
+        }
+    }
+
+    #[test]
+    fn whatever_stops_a_stream_opening_again_may_help() {
+        for errno in [libc::ENODEV, libc::EIO, libc::EINVAL] {
+            let error = io::Error::from_raw_os_error(errno);
+            assert_eq!(stopped(Path::new("/dev/video0"), &error).kind(), ErrorKind::Gone);
         }
     }
 

@@ -12,7 +12,7 @@ use v4l::video::capture::Parameters;
 use v4l::{Device, FourCC, Fraction};
 
 pub use self::device::{cameras, path_of};
-use self::device::{failure, modes_of, open_device};
+use self::device::{failure, modes_of, open_device, stopped};
 use self::queue::{Picture, Queue};
 use crate::error::{Error, Result};
 use crate::frame::{Frame, check_size};
@@ -100,7 +100,10 @@ impl Source for Camera {
             if picture.corrupt {
                 return Err(Error::skip("the camera flags a picture as damaged"));
             }
-            decoder.decode(picture.data, frame)
+            let start = Instant::now();
+            let decoded = decoder.decode(picture.data, frame);
+            frame.decoding = start.elapsed();
+            decoded
         };
         match self.queue.newest(PATIENCE, read) {
             Ok(Some(result)) => {
@@ -112,7 +115,7 @@ impl Source for Camera {
                 Err(silent(&self.path.display().to_string()))
             }
             Ok(None) => Ok(Step::Waiting),
-            Err(error) => Err(failure(&self.path, &error)),
+            Err(error) => Err(stopped(&self.path, &error)),
         }
     }
 

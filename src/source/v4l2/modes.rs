@@ -100,27 +100,28 @@ fn nearest_interval(range: &IntervalRange, rate: u32) -> Interval {
 /// How a driver's Y'CbCr is coded: as it says, else as V4L2's defaults for its colour space have it
 /// (BT.601 in the limited range, for most).
 pub fn coding(colorspace: u32, ycbcr_enc: u32, quantization: u32) -> Coding {
-    use v4l::v4l_sys::*;
+    use v4l::v4l_sys::{
+        v4l2_colorspace_V4L2_COLORSPACE_BT2020 as SPACE_BT2020,
+        v4l2_colorspace_V4L2_COLORSPACE_DCI_P3 as SPACE_DCI_P3,
+        v4l2_colorspace_V4L2_COLORSPACE_JPEG as SPACE_JPEG,
+        v4l2_colorspace_V4L2_COLORSPACE_REC709 as SPACE_REC709,
+        v4l2_quantization_V4L2_QUANTIZATION_FULL_RANGE as FULL_RANGE,
+        v4l2_quantization_V4L2_QUANTIZATION_LIM_RANGE as LIMITED_RANGE,
+        v4l2_ycbcr_encoding_V4L2_YCBCR_ENC_709 as BT709,
+        v4l2_ycbcr_encoding_V4L2_YCBCR_ENC_BT2020 as BT2020,
+        v4l2_ycbcr_encoding_V4L2_YCBCR_ENC_BT2020_CONST_LUM as BT2020_CONSTANT,
+        v4l2_ycbcr_encoding_V4L2_YCBCR_ENC_DEFAULT as DEFAULT,
+        v4l2_ycbcr_encoding_V4L2_YCBCR_ENC_XV709 as XV709,
+    };
     let range = match quantization {
-        v4l2_quantization_V4L2_QUANTIZATION_FULL_RANGE => Range::Full,
-        v4l2_quantization_V4L2_QUANTIZATION_LIM_RANGE => Range::Limited,
-        _ if colorspace == v4l2_colorspace_V4L2_COLORSPACE_JPEG => Range::Full,
+        FULL_RANGE => Range::Full,
+        LIMITED_RANGE => Range::Limited,
+        _ if colorspace == SPACE_JPEG => Range::Full,
         _ => Range::Limited,
     };
     match (ycbcr_enc, colorspace) {
-        (v4l2_ycbcr_encoding_V4L2_YCBCR_ENC_709 | v4l2_ycbcr_encoding_V4L2_YCBCR_ENC_XV709, _)
-        | (
-            v4l2_ycbcr_encoding_V4L2_YCBCR_ENC_DEFAULT,
-            v4l2_colorspace_V4L2_COLORSPACE_REC709 | v4l2_colorspace_V4L2_COLORSPACE_DCI_P3,
-        ) => Coding::bt709(range),
-        (
-            v4l2_ycbcr_encoding_V4L2_YCBCR_ENC_BT2020
-            | v4l2_ycbcr_encoding_V4L2_YCBCR_ENC_BT2020_CONST_LUM,
-            _,
-        )
-        | (v4l2_ycbcr_encoding_V4L2_YCBCR_ENC_DEFAULT, v4l2_colorspace_V4L2_COLORSPACE_BT2020) => {
-            Coding::bt2020(range)
-        }
+        (BT709 | XV709, _) | (DEFAULT, SPACE_REC709 | SPACE_DCI_P3) => Coding::bt709(range),
+        (BT2020 | BT2020_CONSTANT, _) | (DEFAULT, SPACE_BT2020) => Coding::bt2020(range),
         _ => Coding::bt601(range),
     }
 }
