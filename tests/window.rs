@@ -38,7 +38,7 @@ struct Display {
 impl Display {
     /// `None` where the programs for it are missing.
     fn start(depth: u32) -> Option<Self> {
-        for program in ["Xvfb", "xdotool", "import"] {
+        for program in ["Xvfb", "xdotool", "import", "openbox", "wmctrl"] {
             let known = Command::new("sh").args(["-c", &format!("command -v {program}")]).output();
             if !known.is_ok_and(|output| output.status.success()) {
                 skip(&format!("{program} is not installed"));
@@ -199,12 +199,14 @@ fn keys_switch_heat_map_colours_and_help_on_and_off() {
 fn a_resized_window_keeps_the_proportions_of_the_picture() {
     let Some(session) = Session::start() else { return };
     session.display.command("xdotool", &["windowsize", &session.window, "480", "800"]);
-    // 480x360 in the middle.
+    // 480x360 in the middle; a box's outline may reach two pixels over the picture's edge.
     until("bars above and below", || {
         let screen = session.screenshot()?;
+        if screen.dimensions() != (480, 800) {
+            return None;
+        }
         let bar = |y: u32| screen.rows().nth(y as usize).unwrap().all(|p| p.0 == BACKGROUND);
-        let bars = screen.dimensions() == (480, 800) && bar(0) && bar(219) && bar(580);
-        (bars && !bar(220) && !bar(579)).then_some(())
+        (bar(0) && bar(217) && bar(582) && !bar(222) && !bar(577)).then_some(())
     });
 }
 
@@ -216,8 +218,17 @@ fn q_escape_and_the_window_manager_end_the_run_well() {
         assert!(session.ends_well(), "{key}");
     }
     let Some(mut session) = Session::start() else { return };
-    session.display.command("xdotool", &["windowquit", &session.window]);
-    assert!(session.ends_well(), "closed");
+    let manager = Command::new("openbox")
+        .env("DISPLAY", &session.display.name)
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("openbox starts");
+    let _manager = Running(manager);
+    let ended = until("the end", || {
+        session.display.command("wmctrl", &["-c", "camlive"]);
+        session.program.0.try_wait().unwrap()
+    });
+    assert!(ended.success(), "closed");
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! The window on the desktop.
 
+use std::mem::ManuallyDrop;
 use std::time::{Duration, Instant};
 
 use minifb::{ScaleMode, WindowOptions};
@@ -22,7 +23,9 @@ const REDRAW: Duration = Duration::from_millis(200);
 /// A resizable window that shows analysed frames and obeys keys (`h` shows them).
 #[derive(Debug)]
 pub struct Window {
-    window: minifb::Window,
+    /// Never dropped: minifb frees the display's own graphics context, which closing the display
+    /// frees again. The display's server tidies up when the program ends.
+    window: ManuallyDrop<minifb::Window>,
     keys: Keys,
     screen: Screen,
     quit: bool,
@@ -43,7 +46,10 @@ impl Window {
             ..WindowOptions::default()
         };
         let title: String = title.chars().filter(|c| !c.is_control()).collect();
-        let mut window = minifb::Window::new(&title, width, height, options).map_err(no_window)?;
+        #[cfg(target_os = "linux")]
+        check_display().map_err(|why| no_window(&why))?;
+        let window = minifb::Window::new(&title, width, height, options);
+        let mut window = ManuallyDrop::new(window.map_err(|error| no_window(&error.to_string()))?);
         // Whoever calls `update` sets the pace.
         window.set_target_fps(0);
         let keys = Keys::default();
@@ -97,10 +103,24 @@ impl Window {
     }
 }
 
-fn no_window(error: minifb::Error) -> Error {
-    let unset = cfg!(target_os = "linux") && std::env::var_os("DISPLAY").is_none();
-    let why = if unset { "DISPLAY is not set".to_owned() } else { error.to_string() };
+fn no_window(why: &str) -> Error {
     Error::invalid(format!("cannot open a window ({why}); --view none does without one"))
+}
+
+/// Asks the display for what minifb needs. Where it is missing minifb does not fail but crashes.
+#[cfg(target_os = "linux")]
+fn check_display() -> std::result::Result<(), String> {
+    use x11rb::connection::Connection;
+    if std::env::var_os("DISPLAY").is_none() {
+        return Err("DISPLAY is not set".into());
+    }
+    let (connection, screen) = x11rb::connect(None).map_err(|error| error.to_string())?;
+    let setup = connection.setup();
+    let depth = setup.roots[screen].root_depth;
+    if !setup.pixmap_formats.iter().any(|f| f.depth == depth && f.bits_per_pixel == 32) {
+        return Err(format!("the display has {depth} bits a pixel, not 24 or 32"));
+    }
+    Ok(())
 }
 
 /// The frame's size, enlarged or reduced where the window would be very small or large.
