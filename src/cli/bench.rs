@@ -114,13 +114,13 @@ struct Times {
 /// # Errors
 /// As `camlive run`.
 pub fn run(arguments: &Arguments) -> Result<()> {
-    let stop = stop_on_signal()?;
     let mut json = arguments.json.as_deref().map(Output::open).transpose()?;
     let analyser = arguments.model.load()?;
     let network = analyser.network();
     say(format_args!("network: {}", network.describe()));
     let map = network.map_size();
     let (model, input_size) = (network.name().to_owned(), network.input_size().width);
+    let stop = stop_on_signal()?;
     let mut progress = Progress::new(arguments.duration);
     let (times, elapsed) = if arguments.network_only {
         run_network(analyser, &stop, arguments, &mut progress)?

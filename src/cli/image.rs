@@ -87,6 +87,9 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     for (i, file) in files.iter().enumerate() {
         let mut findings = Findings::default();
         if let Err(error) = read_photograph(file, &mut frame) {
+            if files.len() == 1 {
+                return Err(error);
+            }
             say(format_args!("error: {error}"));
             failed += 1;
             continue;

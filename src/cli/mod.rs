@@ -65,7 +65,9 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> Result<()> {
         }
         Err(error) => match error.kind() {
             ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
-                output::Output::stdout().text(&error.render().ansi().to_string())
+                // A reader that has gone (a pipe to `head`) wants no more.
+                let _ = error.print();
+                Ok(())
             }
             _ => Err(one_line(&error)),
         },
@@ -86,7 +88,8 @@ fn one_line(error: &clap::Error) -> Error {
     Error::usage(format!("{said}; --help tells what is possible"))
 }
 
-/// A flag that Ctrl-C or a request to terminate sets; a second one ends the program at once.
+/// A flag that Ctrl-C or a request to terminate sets; a second one ends the program at once. To be
+/// called when all is open, since until then Ctrl-C should end the program.
 fn stop_on_signal() -> Result<Stop> {
     let stop = Stop::default();
     let flag = stop.clone();

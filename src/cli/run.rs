@@ -83,7 +83,6 @@ const TICK: Duration = Duration::from_millis(10);
 /// # Errors
 /// A source, model or output that cannot be used or that fails on the way.
 pub fn run(arguments: &Arguments) -> Result<()> {
-    let stop = stop_on_signal()?;
     let spec = Spec::parse(arguments.source.as_deref().unwrap_or("camera"))?;
     // The network first: a camera that is open while it loads would fill its buffers.
     let analyser = arguments.model.load()?;
@@ -92,6 +91,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let pace = source.pace();
     say(format_args!("source: {}", source.describe()));
     let labels = analyser.network().labels().clone();
+    let stop = stop_on_signal()?;
     let clock = WallClock::start();
     let mut window = match arguments.view {
         View::None => None,

@@ -190,3 +190,103 @@ fn append(picture: &mut Vec<u8>, bytes: &[u8]) -> std::result::Result<(), Cut> {
     picture.extend_from_slice(bytes);
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::ErrorKind as Kind;
+    use proptest::prelude::*;
+    use std::io::Read;
+
+    /// A picture with a thumbnail's end marker in a segment, stuffed bytes and restarts in its
+    /// data, fill bytes before a marker, and a second scan.
+    const PICTURE: &[u8] = &[
+        0xFF, 0xD8, 0xFF, 0xE1, 0, 8, 0xFF, 0xD8, 1, 2, 0xFF, 0xD9, 0xFF, 0xDA, 0, 3, 9, 1, 0xFF,
+        0x00, 2, 0xFF, 0xD3, 3, 0xFF, 0xDA, 0, 2, 7, 0xFF, 0xD9,
+    ];
+
+    type Step = std::result::Result<Vec<u8>, Kind>;
+
+    fn split(bytes: &[u8]) -> Vec<Step> {
+        let mut splitter = Splitter::new(bytes);
+        let mut picture = Vec::new();
+        let mut steps = Vec::new();
+        loop {
+            match splitter.read_picture(&mut picture) {
+                Ok(true) => steps.push(Ok(picture.clone())),
+                Ok(false) => return steps,
+                Err(e) => steps.push(Err(e.kind())),
+            }
+        }
+    }
+
+    #[test]
+    fn pictures_are_whole_whatever_their_segments_hold_and_stands_between_them() {
+        let stream = [b"\r\n--boundary", PICTURE, &[0; 7], PICTURE, b"end"].concat();
+        assert_eq!(split(&stream), [Ok(PICTURE.to_vec()), Ok(PICTURE.to_vec())]);
+    }
+
+    #[test]
+    fn the_size_of_the_readers_buffer_does_not_matter() {
+        let stream = PICTURE.repeat(3);
+        for size in 1..40 {
+            let mut splitter = Splitter::new(std::io::BufReader::with_capacity(size, &stream[..]));
+            let mut picture = Vec::new();
+            for _ in 0..3 {
+                assert!(splitter.read_picture(&mut picture).unwrap());
+                assert_eq!(picture, PICTURE, "buffer of {size}");
+            }
+            assert!(!splitter.read_picture(&mut picture).unwrap());
+        }
+    }
+
+    #[test]
+    fn fill_bytes_before_a_marker_are_left_out() {
+        let stream = [&PICTURE[..12], &[0xFF, 0xFF], &PICTURE[12..]].concat();
+        assert_eq!(split(&stream), [Ok(PICTURE.to_vec())]);
+    }
+
+    #[test]
+    fn a_picture_that_is_cut_off_by_the_next_is_skipped_and_the_next_is_whole() {
+        // Cut within the entropy-coded data.
+        let stream = [&PICTURE[..18], PICTURE].concat();
+        assert_eq!(split(&stream), [Err(Kind::Skip), Ok(PICTURE.to_vec())]);
+    }
+
+    #[test]
+    fn a_stream_that_ends_within_a_picture_says_so() {
+        for length in 2..PICTURE.len() {
+            assert_eq!(split(&PICTURE[..length]), [Err(Kind::Skip)], "{length} bytes");
+        }
+    }
+
+    #[test]
+    fn a_segment_without_a_length_is_skipped() {
+        let stream = [&[0xFF, 0xD8, 0xFF, 0xE0, 0, 1], PICTURE].concat();
+        assert_eq!(split(&stream), [Err(Kind::Skip), Ok(PICTURE.to_vec())]);
+    }
+
+    #[test]
+    fn a_picture_without_an_end_does_not_fill_the_memory() {
+        let start = &PICTURE[..18];
+        let input = std::io::BufReader::new(Read::chain(start, std::io::repeat(1)));
+        let mut picture = Vec::new();
+        let error = Splitter::new(input).read_picture(&mut picture).unwrap_err();
+        assert!(error.to_string().contains("64 MiB"), "{error}");
+        assert!(picture.len() <= LARGEST_PICTURE);
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_end_with_whole_pictures_or_errors(
+            parts in prop::collection::vec(
+                prop_oneof![Just(PICTURE.to_vec()), prop::collection::vec(any::<u8>(), 0..40)],
+                0..8,
+            ),
+        ) {
+            for picture in split(&parts.concat()).into_iter().flatten() {
+                prop_assert!(picture.starts_with(MAGIC) && picture.ends_with(&[0xFF, EOI]));
+            }
+        }
+    }
+}

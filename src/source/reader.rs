@@ -185,3 +185,120 @@ impl Worker {
         true
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::geometry::Size;
+    use std::collections::HashSet;
+
+    /// Delivers what it is told through a channel, and says when it is asked for more.
+    struct Told {
+        pictures: Receiver<Result<bool>>,
+        asked: Sender<()>,
+    }
+
+    impl Pictures for Told {
+        fn read(&mut self, frame: &mut Frame) -> Result<bool> {
+            let _ = self.asked.send(());
+            let told = self.pictures.recv().unwrap_or(Ok(false))?;
+            frame.reshape(Size::new(8, 8))?;
+            Ok(told)
+        }
+
+        fn describe(&self) -> String {
+            "told".into()
+        }
+
+        fn interval(&self) -> Duration {
+            Duration::ZERO
+        }
+    }
+
+    fn told(keep: Keep) -> (Reader, Sender<Result<bool>>, Receiver<()>) {
+        let (tell, pictures) = bounded(100);
+        let (asked, ask) = bounded(1000);
+        let reader = Reader::start(keep, || Ok(Box::new(Told { pictures, asked }))).unwrap();
+        (reader, tell, ask)
+    }
+
+    /// The next step that is not waiting.
+    fn next(reader: &mut Reader, frame: &mut Frame) -> Result<Step> {
+        loop {
+            match reader.next(frame) {
+                Ok(Step::Waiting) => {}
+                step => return step,
+            }
+        }
+    }
+
+    #[test]
+    fn every_picture_of_a_recording_arrives_in_order_in_buffers_that_are_used_again() {
+        let (mut reader, tell, _ask) = told(Keep::All);
+        (0..50).for_each(|_| tell.send(Ok(true)).unwrap());
+        drop(tell);
+        let mut frame = Frame::empty();
+        let mut buffers = HashSet::new();
+        for sequence in 0..50 {
+            assert_eq!(next(&mut reader, &mut frame), Ok(Step::Frame));
+            assert_eq!(frame.sequence, sequence);
+            buffers.insert(frame.rgb.as_ptr());
+        }
+        assert_eq!(next(&mut reader, &mut frame), Ok(Step::End));
+        assert!(buffers.len() <= BUFFERS + 1);
+    }
+
+    #[test]
+    fn of_a_live_stream_only_the_newest_picture_arrives() {
+        let (mut reader, tell, ask) = told(Keep::Newest);
+        (0..20).for_each(|_| tell.send(Ok(true)).unwrap());
+        // It asks for the 21st when it has handed over the 20th.
+        (0..21).for_each(|_| ask.recv().unwrap());
+        let mut frame = Frame::empty();
+        assert_eq!(next(&mut reader, &mut frame), Ok(Step::Frame));
+        assert_eq!(frame.sequence, 19);
+        assert_eq!(reader.next(&mut frame), Ok(Step::Waiting));
+    }
+
+    #[test]
+    fn a_broken_picture_is_skipped_and_counted() {
+        let (mut reader, tell, _ask) = told(Keep::All);
+        for picture in [Ok(true), Err(Error::skip("broken")), Ok(true)] {
+            tell.send(picture).unwrap();
+        }
+        let mut frame = Frame::empty();
+        assert_eq!(next(&mut reader, &mut frame), Ok(Step::Frame));
+        assert_eq!(next(&mut reader, &mut frame), Err(Error::skip("broken")));
+        assert_eq!(next(&mut reader, &mut frame), Ok(Step::Frame));
+        assert_eq!(frame.sequence, 2);
+    }
+
+    #[test]
+    fn nothing_comes_after_a_stream_has_failed() {
+        for keep in [Keep::All, Keep::Newest] {
+            let (mut reader, tell, _ask) = told(keep);
+            tell.send(Err(Error::invalid("torn"))).unwrap();
+            let mut frame = Frame::empty();
+            assert_eq!(next(&mut reader, &mut frame), Err(Error::invalid("torn")));
+            assert_eq!(next(&mut reader, &mut frame), Ok(Step::End));
+        }
+    }
+
+    #[test]
+    fn the_thread_ends_when_nobody_wants_its_pictures() {
+        for keep in [Keep::All, Keep::Newest] {
+            let (reader, tell, ask) = told(keep);
+            drop(reader);
+            // It may still ask for a few, until it notices.
+            while tell.send(Ok(true)).is_ok() {
+                ask.try_iter().for_each(drop);
+            }
+        }
+    }
+
+    #[test]
+    fn a_stream_that_cannot_be_opened_says_why() {
+        let error = Reader::start(Keep::All, || Err(Error::invalid("no stream"))).unwrap_err();
+        assert_eq!(error, Error::invalid("no stream"));
+    }
+}

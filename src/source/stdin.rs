@@ -54,7 +54,7 @@ impl Source for Stdin {
 ///
 /// # Errors
 /// `Invalid` where it is of neither.
-pub fn pictures(mut input: impl BufRead + Send + 'static) -> Result<Box<dyn Pictures>> {
+fn pictures(mut input: impl BufRead + Send + 'static) -> Result<Box<dyn Pictures>> {
     let mut start = Vec::new();
     (&mut input)
         .take(y4m::MAGIC.len() as u64)
@@ -106,5 +106,51 @@ impl<R: BufRead + Send> Pictures for MjpegStream<R> {
     /// A stream of bare JPEGs does not say.
     fn interval(&self) -> Duration {
         Duration::ZERO
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::geometry::Size;
+    use image::codecs::jpeg::JpegEncoder;
+
+    fn refusal(bytes: &'static [u8]) -> String {
+        pictures(bytes).err().map(|e| e.to_string()).unwrap_or_default()
+    }
+
+    #[test]
+    fn yuv4mpeg2_is_known_by_how_it_begins() {
+        let mut pictures = pictures(&b"YUV4MPEG2 W2 H1 F25:1 Cmono\nFRAME\n\x10\xEB"[..]).unwrap();
+        assert_eq!(pictures.interval(), Duration::from_millis(40));
+        assert_eq!(pictures.describe(), "YUV4MPEG2 2x1 at 25 fps");
+        let mut frame = Frame::empty();
+        assert!(pictures.read(&mut frame).unwrap());
+        assert_eq!(frame.rgb, [0, 0, 0, 255, 255, 255]);
+        assert!(!pictures.read(&mut frame).unwrap());
+    }
+
+    #[test]
+    fn mjpeg_is_known_by_how_it_begins_and_a_broken_picture_costs_no_other() {
+        let mut jpeg = Vec::new();
+        JpegEncoder::new(&mut jpeg)
+            .encode(&[90; 192], 8, 8, image::ExtendedColorType::Rgb8)
+            .unwrap();
+        let stream = [&jpeg[..], &jpeg[..jpeg.len() - 2], &jpeg[..]].concat();
+        let mut pictures = pictures(Cursor::new(stream)).unwrap();
+        let mut frame = Frame::empty();
+        assert!(pictures.read(&mut frame).unwrap());
+        assert_eq!(frame.size, Size::new(8, 8));
+        assert_eq!(pictures.read(&mut frame).unwrap_err().kind(), crate::error::ErrorKind::Skip);
+        assert!(pictures.read(&mut frame).unwrap());
+        assert!(!pictures.read(&mut frame).unwrap());
+    }
+
+    #[test]
+    fn anything_else_is_refused_in_one_line_that_says_what_to_do() {
+        assert!(refusal(b"").contains("empty"));
+        for other in [&b"YUV4MPEG"[..], b"RIFF\0\0\0\0AVI ", b"\x89PNG\r\n\x1a\n..."] {
+            assert!(refusal(other).contains("ffmpeg -f yuv4mpegpipe"));
+        }
     }
 }

@@ -91,7 +91,7 @@ impl Video {
             // ffmpeg's own words say more than that its output was empty.
             Err(error) => Err(match ffmpeg.end() {
                 Ending::Failed(reason) => of_kind(is_live, format!("{name}: {reason}")),
-                Ending::Done | Ending::Stopped => of_kind(is_live, format!("{name}: {error}")),
+                Ending::Silent | Ending::Stopped => of_kind(is_live, format!("{name}: {error}")),
             }),
         }
     }
@@ -182,8 +182,8 @@ struct Ffmpeg {
 
 /// How an ffmpeg ended.
 enum Ending {
-    /// With success.
-    Done,
+    /// With success, or not yet: it has nothing to say.
+    Silent,
     /// By a signal that was meant for camlive too.
     Stopped,
     /// Its last words.
@@ -214,7 +214,7 @@ impl Ffmpeg {
         };
         thread::Builder::new()
             .name("ffmpeg messages".into())
-            .spawn(move || drop(sender.send(last_line(messages).replace(&address, &name))))
+            .spawn(move || drop(sender.send(told(&last_line(messages), &address, &name))))
             .map_err(|e| Error::invalid(format!("cannot start a thread: {e}")))?;
         Ok((ffmpeg, output))
     }
@@ -227,11 +227,11 @@ impl Ffmpeg {
             match self.child.try_wait() {
                 Ok(Some(status)) => break status,
                 Ok(None) if Instant::now() < deadline => thread::sleep(Duration::from_millis(5)),
-                _ => return Ending::Failed("ffmpeg does not end".into()),
+                _ => return Ending::Silent,
             }
         };
         match status.code() {
-            Some(0) => Ending::Done,
+            Some(0) => Ending::Silent,
             Some(STOPPED) if last_words.is_empty() => Ending::Stopped,
             _ if last_words.is_empty() => Ending::Failed(format!("ffmpeg failed ({status})")),
             _ => Ending::Failed(last_words),
@@ -245,6 +245,15 @@ impl Drop for Ffmpeg {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// A message of ffmpeg without the address, which every error of a [`Video`] begins with.
+fn told(message: &str, address: &str, name: &str) -> String {
+    message
+        .strip_prefix(address)
+        .unwrap_or(message)
+        .trim_start_matches([':', ' '])
+        .replace(address, name)
 }
 
 /// The last line that is not empty, or as much of it as is kept.
@@ -277,6 +286,13 @@ mod tests {
         ] {
             assert_eq!(without_password(address), shown);
         }
+    }
+
+    #[test]
+    fn a_message_of_ffmpeg_names_the_video_once_and_not_its_password() {
+        let told = |message| told(message, "rtsp://a:b@host/x", "rtsp://host/x");
+        assert_eq!(told("rtsp://a:b@host/x: Connection refused"), "Connection refused");
+        assert_eq!(told("cannot open rtsp://a:b@host/x now"), "cannot open rtsp://host/x now");
     }
 
     #[test]

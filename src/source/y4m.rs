@@ -132,7 +132,7 @@ impl<R: BufRead + Send> Pictures for Stream<R> {
         let Header { size, interval, .. } = self.header;
         match interval.as_secs_f64() {
             0.0 => format!("YUV4MPEG2 {size}"),
-            seconds => format!("YUV4MPEG2 {size} at {:.4} fps", 1.0 / seconds),
+            seconds => format!("YUV4MPEG2 {size} at {} fps", (100.0 / seconds).round() / 100.0),
         }
     }
 
@@ -209,5 +209,145 @@ fn read_line(input: &mut impl BufRead, line: &mut Vec<u8>) -> Result<bool> {
         None => Ok(false),
         Some(b'\n') => Ok(true),
         Some(_) => Err(Error::invalid("YUV4MPEG2: a header line is cut short or too long")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn open(bytes: &[u8]) -> Result<Stream<&[u8]>> {
+        Stream::open(bytes)
+    }
+
+    fn refusal(header: &str) -> String {
+        open(header.as_bytes()).unwrap_err().to_string()
+    }
+
+    /// What a writer may say, and what a reader has to make of it.
+    fn streams() -> impl Strategy<Value = (Header, Vec<u8>, Vec<Vec<u8>>)> {
+        let chroma = prop::sample::select(vec![
+            ("", Some((1, 1))),
+            (" C420jpeg", Some((1, 1))),
+            (" C420mpeg2", Some((1, 1))),
+            (" C420paldv XYSCSS=420PALDV", Some((1, 1))),
+            (" C411", Some((2, 0))),
+            (" C422", Some((1, 0))),
+            (" C444", Some((0, 0))),
+            (" Cmono", None),
+        ]);
+        let range = prop::sample::select(vec![
+            ("", false),
+            (" XCOLORRANGE=LIMITED", false),
+            (" XCOLORRANGE=FULL", true),
+        ]);
+        let frame = prop::sample::select(vec!["FRAME\n", "FRAME Ip\n", "FRAME XA=1 Ib\n"]);
+        (1u32..20, 1u32..20, chroma, range, frame, 0usize..4, any::<u8>()).prop_map(
+            |(width, height, (c, chroma), (x, full_range), frame, count, seed)| {
+                let interval = Duration::from_millis(40);
+                let header =
+                    Header { size: Size::new(width, height), chroma, full_range, interval };
+                let mut bytes =
+                    format!("YUV4MPEG2 W{width} H{height} F25:1 It A1:1{c}{x}\n").into_bytes();
+                let pictures: Vec<Vec<u8>> = (0..count)
+                    .map(|i| {
+                        (0..header.picture_bytes())
+                            .map(|j| seed.wrapping_mul(31).wrapping_add((i as u64 * 7 + j) as u8))
+                            .collect()
+                    })
+                    .collect();
+                for picture in &pictures {
+                    bytes.extend_from_slice(frame.as_bytes());
+                    bytes.extend_from_slice(picture);
+                }
+                (header, bytes, pictures)
+            },
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn what_was_written_is_read((header, bytes, pictures) in streams()) {
+            let mut stream = open(&bytes).unwrap();
+            prop_assert_eq!(stream.header(), header);
+            for picture in &pictures {
+                prop_assert_eq!(stream.read_planes().unwrap(), Some(&picture[..]));
+            }
+            prop_assert_eq!(stream.read_planes().unwrap(), None);
+        }
+
+        #[test]
+        fn a_stream_that_is_cut_anywhere_ends_with_a_picture_or_an_error(
+            (_, bytes, pictures) in streams(), cut in any::<prop::sample::Index>(),
+        ) {
+            let Ok(mut stream) = open(&bytes[..cut.index(bytes.len())]) else { return Ok(()) };
+            let mut whole = 0;
+            while let Ok(Some(planes)) = stream.read_planes() {
+                prop_assert_eq!(planes, &pictures[whole][..]);
+                whole += 1;
+            }
+            prop_assert!(whole <= pictures.len());
+        }
+
+        #[test]
+        fn any_bytes_are_read_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            let bytes = [b"YUV4MPEG2 W4 H4 ", &bytes[..]].concat();
+            if let Ok(mut stream) = open(&bytes) {
+                while let Ok(Some(planes)) = stream.read_planes() {
+                    prop_assert!(planes.len() < 200);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_header_cannot_ask_for_more_memory_than_bytes_arrive() {
+        let mut stream = open(b"YUV4MPEG2 W8192 H8192\nFRAME\nfew bytes").unwrap();
+        let error = stream.read_planes().unwrap_err();
+        assert!(error.to_string().contains("cut short"), "{error}");
+        assert!(stream.planes.capacity() < 4096);
+    }
+
+    #[test]
+    fn pictures_without_pixels_or_with_too_many_are_refused() {
+        for header in ["YUV4MPEG2 W0 H4\n", "YUV4MPEG2 H4\n", "YUV4MPEG2 \n"] {
+            assert!(refusal(header).contains("no pixels"), "{header}");
+        }
+        assert!(refusal("YUV4MPEG2 W100000 H100000\n").contains("100000x100000"));
+        assert!(refusal("YUV4MPEG2 W-1 H99999999999\n").contains("\"-1\""));
+    }
+
+    #[test]
+    fn other_pixel_formats_are_refused_by_name() {
+        for format in ["420p10", "444alpha", "mono16", "XYZ"] {
+            let line = refusal(&format!("YUV4MPEG2 W4 H4 C{format}\n"));
+            assert!(line.contains(format) && line.contains("yuv420p"), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_header_line_without_an_end_is_refused() {
+        assert!(refusal(&format!("YUV4MPEG2 {}", "W4 ".repeat(10_000))).contains("too long"));
+    }
+
+    #[test]
+    fn a_rate_that_makes_no_sense_is_an_unknown_one() {
+        for rate in ["0:0", "0:1", "30", "a:b", "", "-30:1"] {
+            assert_eq!(parse_interval(rate), Duration::ZERO, "{rate:?}");
+        }
+        assert_eq!(parse_interval("30000:1001"), Duration::from_secs_f64(1001.0 / 30000.0));
+        assert_eq!(parse_interval("1:4000000000"), LONGEST_INTERVAL);
+    }
+
+    #[test]
+    fn planes_become_pixels_in_the_range_that_the_header_names() {
+        for (range, white) in [("", 235), (" XCOLORRANGE=FULL", 255)] {
+            let mut bytes = format!("YUV4MPEG2 W2 H2{range}\nFRAME\n").into_bytes();
+            bytes.extend([white, white, white, white, 128, 128]);
+            let mut frame = Frame::empty();
+            assert!(open(&bytes).unwrap().read(&mut frame).unwrap());
+            assert_eq!(frame.rgb, [255; 12]);
+        }
     }
 }

@@ -89,7 +89,7 @@ impl Canvas {
     pub fn blend(&mut self, x: i32, y: i32, colour: u32, alpha: u8) {
         if (0..self.size.width as i32).contains(&x) && (0..self.size.height as i32).contains(&y) {
             let pixel = &mut self.row_mut(y, x, x + 1)[0];
-            *pixel = mix(*pixel, colour, alpha);
+            *pixel = Tint::new(colour, alpha).over(*pixel);
         }
     }
 
@@ -103,36 +103,59 @@ impl Canvas {
 
     /// Mixes a rectangle with round corners into the picture.
     pub fn fill_round(&mut self, area: Area, radius: i32, colour: u32, alpha: u8) {
-        let (columns, rows) = area.clipped(self.size);
-        for y in rows {
-            let straight = y >= area.y + radius && y < area.bottom() - radius;
-            for x in columns.clone() {
-                let straight = straight || x >= area.x + radius && x < area.right() - radius;
-                let inside = if straight { 1.0 } else { 0.5 - distance(area, radius, x, y) };
-                self.blend(x, y, colour, covered(alpha, inside));
-            }
-        }
+        let inner = self.corners(area, radius, radius, |outside| {
+            Tint::new(colour, covered(alpha, 0.5 - outside))
+        });
+        let tint = Tint::new(colour, alpha);
+        self.mix(Area { y: area.y, height: inner.y - area.y, ..inner }, tint);
+        self.mix(Area { y: inner.y, height: inner.height, ..area }, tint);
+        self.mix(Area { y: inner.bottom(), height: area.bottom() - inner.bottom(), ..inner }, tint);
     }
 
     /// Draws the outline of a rectangle with round corners: a line of `width` pixels inside `area`.
     pub fn stroke_round(&mut self, area: Area, radius: i32, width: i32, colour: u32, alpha: u8) {
+        let inner = self.corners(area, radius, radius.max(width), |outside| {
+            let beyond_line = (0.5 - width as f32 - outside).clamp(0.0, 1.0);
+            Tint::new(colour, covered(alpha, (0.5 - outside).clamp(0.0, 1.0) - beyond_line))
+        });
+        let tint = Tint::new(colour, alpha);
+        let (left, right) = (inner.x - area.x, area.right() - inner.right());
+        let (top, bottom) = (inner.y - area.y, area.bottom() - inner.bottom());
+        let [left, right, top, bottom] = [left, right, top, bottom].map(|side| width.min(side));
+        self.mix(Area { y: area.y, height: top, ..inner }, tint);
+        self.mix(Area { y: area.bottom() - bottom, height: bottom, ..inner }, tint);
+        self.mix(Area { x: area.x, width: left, ..inner }, tint);
+        self.mix(Area { x: area.right() - right, width: right, ..inner }, tint);
+    }
+
+    /// Mixes one colour into a rectangle.
+    fn mix(&mut self, area: Area, tint: Tint) {
         let (columns, rows) = area.clipped(self.size);
-        let margin = radius.max(width);
-        let mut line = |x: i32, y: i32| {
-            let outside = distance(area, radius, x, y);
-            let inside =
-                (0.5 - outside).clamp(0.0, 1.0) - (0.5 - width as f32 - outside).clamp(0.0, 1.0);
-            self.blend(x, y, colour, covered(alpha, inside));
-        };
         for y in rows {
-            let left = (area.x + margin).clamp(columns.start, columns.end);
-            let right = (area.right() - margin).clamp(left, columns.end);
-            if y < area.y + margin || y >= area.bottom() - margin {
-                columns.clone().for_each(|x| line(x, y));
-            } else {
-                (columns.start..left).chain(right..columns.end).for_each(|x| line(x, y));
+            for pixel in self.row_mut(y, columns.start, columns.end) {
+                *pixel = tint.over(*pixel);
             }
         }
+    }
+
+    /// Paints the corners of a rectangle, squares with sides of `zone` pixels, each pixel by its
+    /// centre's distance from the edge, which is negative inside; returns the columns and rows
+    /// between the corners.
+    fn corners(&mut self, area: Area, radius: i32, zone: i32, paint: impl Fn(f32) -> Tint) -> Area {
+        let between = |start: i32, length: i32| {
+            let first = start + zone.min(length / 2);
+            (first, (start + length - zone).max(first))
+        };
+        let (left, right) = between(area.x, area.width);
+        let (top, bottom) = between(area.y, area.height);
+        let (columns, rows) = area.clipped(self.size);
+        for y in rows.filter(|y| !(top..bottom).contains(y)) {
+            for x in columns.clone().filter(|x| !(left..right).contains(x)) {
+                let pixel = &mut self.row_mut(y, x, x + 1)[0];
+                *pixel = paint(distance(area, radius, x, y)).over(*pixel);
+            }
+        }
+        Area::new(left, top, right - left, bottom - top)
     }
 
     /// Writes the picture as PNG.
@@ -154,13 +177,37 @@ impl Canvas {
     }
 }
 
-/// `alpha` of 255 parts of `over`, the rest `under`, every channel rounded to the nearest.
-fn mix(under: u32, over: u32, alpha: u8) -> u32 {
-    let channel = |shift: u32| {
-        let (under, over) = (under >> shift & 0xff, over >> shift & 0xff);
-        (over * u32::from(alpha) + under * (255 - u32::from(alpha)) + 127) / 255 << shift
-    };
-    channel(16) | channel(8) | channel(0)
+/// A colour to be mixed into pixels: its channels times its opacity, in two words of two 16-bit
+/// lanes, and what it leaves of the pixel.
+#[derive(Debug, Clone, Copy)]
+pub struct Tint {
+    red_blue: u32,
+    green: u32,
+    rest: u32,
+}
+
+const LANES: u32 = 0x00ff_00ff;
+
+impl Tint {
+    /// `alpha` of 255 parts of `colour`.
+    pub fn new(colour: u32, alpha: u8) -> Self {
+        let alpha = u32::from(alpha);
+        Self {
+            red_blue: (colour & LANES) * alpha,
+            green: (colour >> 8 & LANES) * alpha,
+            rest: 255 - alpha,
+        }
+    }
+
+    /// The pixel with the colour mixed in, every channel rounded to the nearest.
+    pub fn over(self, pixel: u32) -> u32 {
+        // n / 255 rounded is (m + m / 256) / 256 with m = n + 128, for every n up to 255 * 255.
+        let mixed = |tint: u32, under: u32| {
+            let sum = tint + under * self.rest + 0x0080_0080;
+            (sum + (sum >> 8 & LANES)) >> 8 & LANES
+        };
+        mixed(self.red_blue, pixel & LANES) | mixed(self.green, pixel >> 8 & LANES) << 8
+    }
 }
 
 /// `alpha` where a pixel is covered by the part `inside` only.
@@ -177,7 +224,8 @@ fn distance(area: Area, radius: i32, x: i32, y: i32) -> f32 {
     };
     let dx = beyond(x, area.x, area.width);
     let dy = beyond(y, area.y, area.height);
-    dx.max(0.0).hypot(dy.max(0.0)) + dx.max(dy).min(0.0) - radius
+    let (beyond_x, beyond_y) = (dx.max(0.0), dy.max(0.0));
+    (beyond_x * beyond_x + beyond_y * beyond_y).sqrt() + dx.max(dy).min(0.0) - radius
 }
 
 #[cfg(test)]
@@ -193,10 +241,17 @@ mod tests {
 
     #[test]
     fn blending_is_exact_at_both_ends_and_rounds_to_the_nearest_between() {
+        let mix = |under, over, alpha| Tint::new(over, alpha).over(under);
         assert_eq!(mix(0x123456, 0xfedcba, 0), 0x123456);
         assert_eq!(mix(0x123456, 0xfedcba, 255), 0xfedcba);
-        assert_eq!(mix(0x000000, 0xff0001, 127), 0x7f0000);
-        assert_eq!(mix(0x000000, 0xff0001, 128), 0x800001);
+        for (under, over) in [(0u32, 255u32), (255, 0), (17, 200), (255, 255)] {
+            for alpha in 0..=255u8 {
+                let part = f64::from(alpha) / 255.0;
+                let exact = f64::from(over) * part + f64::from(under) * (1.0 - part);
+                let grey = exact.round() as u32 * 0x010101;
+                assert_eq!(mix(under * 0x010101, over * 0x010101, alpha), grey, "{alpha}");
+            }
+        }
     }
 
     #[test]
@@ -222,6 +277,16 @@ mod tests {
             let from_edge = x.min(y).min(11 - x).min(11 - y);
             let expected = if (1..3).contains(&from_edge) { 0xffffff } else { 0 };
             assert_eq!(pixel, expected, "at {x}, {y}");
+        }
+    }
+
+    #[test]
+    fn no_pixel_of_a_small_rectangle_is_mixed_twice() {
+        for (width, height) in [(1, 1), (3, 3), (2, 9), (9, 5), (5, 20)] {
+            let mut canvas = canvas(20, 20, 0);
+            canvas.fill_round(Area::new(0, 0, width, height), 4, 0xffffff, 128);
+            canvas.stroke_round(Area::new(10, 0, width, height), 4, 2, 0xffffff, 128);
+            assert!(canvas.pixels().iter().all(|pixel| *pixel <= 0x808080), "{width}x{height}");
         }
     }
 

@@ -1,22 +1,24 @@
 //! Class activation maps mixed into a picture.
 
-use super::canvas::{Area, Canvas};
+use super::canvas::{Area, Canvas, Tint};
 use super::colormap::Colormap;
 use crate::localize::map::Map;
 
 /// How opaque the hottest place is, of 255. The picture must shine through.
-const OPACITY: f32 = 190.0;
+const OPACITY: f32 = 150.0;
 
 /// The part of the maximum from which on the colours have their full opacity.
-const FULL: f32 = 0.55;
+const FULL: f32 = 0.45;
 
 /// What sampling a map on another grid needs, kept from picture to picture.
 #[derive(Debug, Default)]
 pub struct HeatPainter {
     /// For every column of the area: the map's column to its left, and how far beyond it is.
     columns: Vec<(usize, f32)>,
-    /// One row of the map, interpolated between two of its rows.
-    row: Vec<f32>,
+    /// Two rows of the map, sampled at the columns of the area.
+    above: Vec<f32>,
+    below: Vec<f32>,
+    levels: Vec<u8>,
 }
 
 impl HeatPainter {
@@ -24,50 +26,51 @@ impl HeatPainter {
     /// its maximum. Values of 0 and less leave the picture as it is; the higher a value the more
     /// it covers the picture, so that the colours show where the network looked and the rest
     /// stays natural.
+    ///
+    /// # Panics
+    /// Where `area` reaches beyond the canvas.
     pub fn paint(&mut self, canvas: &mut Canvas, area: Area, map: &Map, colours: Colormap) {
         let maximum = map.values.iter().copied().fold(0.0, f32::max);
         if maximum <= 0.0 || !maximum.is_finite() || area.width <= 0 || area.height <= 0 {
             return;
         }
+        let Self { columns, above, below, levels } = self;
         let tints = tints(colours);
-        let levels = 255.0 / maximum;
-        self.columns.clear();
-        self.columns.extend((0..area.width).map(|x| source(x, area.width, map.width)));
+        columns.clear();
+        columns.extend((0..area.width).map(|x| source(x, area.width, map.width)));
+        let mut sampled = None;
         for y in 0..area.height {
-            let (above, part) = source(y, area.height, map.height);
-            let below = (above + 1).min(map.height - 1);
-            let [above, below] =
-                [above, below].map(|y| &map.values[y * map.width..(y + 1) * map.width]);
-            self.row.clear();
-            self.row.extend(above.iter().zip(below).map(|(a, b)| (a + (b - a) * part) * levels));
-            // The last column has itself as its neighbour.
-            self.row.push(self.row[map.width - 1]);
+            let (row, part) = source(y, area.height, map.height);
+            if sampled != Some(row) {
+                if row > 0 && sampled == Some(row - 1) {
+                    std::mem::swap(above, below);
+                } else {
+                    sample(map, row, 255.0 / maximum, columns, above);
+                }
+                sample(map, row + 1, 255.0 / maximum, columns, below);
+                sampled = Some(row);
+            }
+            levels.clear();
+            // A cast from float saturates, and makes 0 of NaN.
+            levels.extend(above.iter().zip(&*below).map(|(a, b)| (a + (b - a) * part + 0.5) as u8));
             let pixels = canvas.row_mut(area.y + y, area.x, area.right());
-            for (pixel, &(left, part)) in pixels.iter_mut().zip(&self.columns) {
-                let (a, b) = (self.row[left], self.row[left + 1]);
-                // A cast from float saturates, and makes 0 of NaN.
-                let level = (a + (b - a) * part + 0.5) as u8;
+            for (pixel, &level) in pixels.iter_mut().zip(&*levels) {
                 *pixel = tints[usize::from(level)].over(*pixel);
             }
         }
     }
 }
 
-/// A colour multiplied by its opacity, and what is left for the picture, both of 255.
-#[derive(Clone, Copy)]
-struct Tint {
-    colour: [u32; 3],
-    rest: u32,
-}
-
-impl Tint {
-    fn over(self, pixel: u32) -> u32 {
-        let [r, g, b] = self.colour;
-        let mixed = |colour: u32, shift: u32| {
-            (colour + (pixel >> shift & 0xff) * self.rest + 127) / 255 << shift
-        };
-        mixed(r, 16) | mixed(g, 8) | mixed(b, 0)
-    }
+/// Fills `to` with a row of the map times `factor`, at the given columns; below its last row the
+/// map goes on unchanged, and so it does beyond its last column.
+fn sample(map: &Map, row: usize, factor: f32, columns: &[(usize, f32)], to: &mut Vec<f32>) {
+    let start = row.min(map.height - 1) * map.width;
+    let row = &map.values[start..start + map.width];
+    to.clear();
+    to.extend(columns.iter().map(|&(left, part)| {
+        let (a, b) = (row[left], row[(left + 1).min(row.len() - 1)]);
+        (a + (b - a) * part) * factor
+    }));
 }
 
 fn tints(colours: Colormap) -> [Tint; 256] {
@@ -75,9 +78,8 @@ fn tints(colours: Colormap) -> [Tint; 256] {
     colours.colours().map(|colour| {
         let part = (level / 255.0 / FULL).min(1.0);
         level += 1.0;
-        let opacity = (OPACITY * part * part * (3.0 - 2.0 * part)).round() as u32;
-        let [_, r, g, b] = colour.to_be_bytes();
-        Tint { colour: [r, g, b].map(|c| u32::from(c) * opacity), rest: 255 - opacity }
+        let opacity = (OPACITY * part * part * (3.0 - 2.0 * part)).round() as u8;
+        Tint::new(colour, opacity)
     })
 }
 
@@ -126,6 +128,28 @@ mod tests {
             assert_eq!(painted(&map, 4, 4), [0x808080; 16], "{value}");
         }
         assert_eq!(painted(&Map::default(), 4, 4), [0x808080; 16]);
+    }
+
+    #[test]
+    fn every_pixel_has_the_colour_of_the_value_between_its_four_neighbours() {
+        let values = (0..12).map(|i| [0.1, 0.9, 0.4, 0.7, 1.0][i % 5]).collect();
+        let map = Map { width: 4, height: 3, values };
+        let tints = tints(Colormap::Jet);
+        for (width, height) in [(4, 3), (9, 17), (3, 2), (1, 1)] {
+            let pixels = painted(&map, width, height);
+            for (i, &pixel) in pixels.iter().enumerate() {
+                let (x, y) = (i as i32 % width as i32, i as i32 / width as i32);
+                let ((x, px), (y, py)) = (source(x, width as i32, 4), source(y, height as i32, 3));
+                let at = |x: usize, y: usize| map.values[y.min(2) * 4 + x.min(3)];
+                let value = (at(x, y) * (1.0 - px) + at(x + 1, y) * px) * (1.0 - py)
+                    + (at(x, y + 1) * (1.0 - px) + at(x + 1, y + 1) * px) * py;
+                let near = |level: f32| tints[level as usize].over(0x808080);
+                let level = (255.0 * value).round();
+                // Rounding may fall to either side.
+                let allowed = [level - 1.0, level, (level + 1.0).min(255.0)].map(near);
+                assert!(allowed.contains(&pixel), "{i} of {width}x{height}");
+            }
+        }
     }
 
     #[test]

@@ -6,6 +6,7 @@ pub mod draw;
 mod heat;
 mod keys;
 mod panel;
+mod screen;
 mod snapshot;
 pub mod text;
 pub mod window;

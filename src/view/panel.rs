@@ -75,14 +75,14 @@ impl Bar<'_> {
 
     /// Adds the colours from cold to hot.
     fn legend(&mut self, colours: Colormap) {
-        let (width, height) = (4 * self.size as i32, self.text.cap_height(self.size));
+        let (width, height) = (3 * self.size as i32, self.text.cap_height(self.size));
         self.full |= self.pen + width > self.end;
         if !self.full {
             for x in 0..width {
                 let colour = colours.colours()[(x * 255 / (width - 1)) as usize];
                 self.canvas.fill(Area::new(self.pen + x, self.base - height, 1, height), colour);
             }
-            self.pen += width + self.size as i32;
+            self.pen += width + self.size as i32 / 2;
         }
     }
 }
@@ -113,14 +113,13 @@ pub fn status(
     }
     bar.item("dropped ", format_args!("{}", status.dropped), "", BRIGHT);
     bar.item("threshold ", format_args!("{:.2}", status.threshold), "", BRIGHT);
-    bar.item("boxes ", format_args!("{}", boxes(status.all_boxes)), "", BRIGHT);
+    bar.item("", format_args!("{}", boxes(status.all_boxes)), "", BRIGHT);
     if let Some((colours, class)) = status.heat {
         bar.legend(colours);
-        bar.item("", format_args!("{class}"), "", BRIGHT);
+        let fitting = bar.text.fitting(class, size, end - bar.pen);
+        let rest = if fitting < class.len() { "…" } else { "" };
+        bar.item("", format_args!("{}{rest}", &class[..fitting]), "", BRIGHT);
     }
-    let hint = "h help";
-    bar.pen = bar.pen.max(end - bar.text.measure(hint, size));
-    bar.item("", format_args!("h"), " help", ACCENT);
 }
 
 /// How the boxes are called that are cut out of a map.
