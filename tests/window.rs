@@ -259,3 +259,14 @@ fn a_display_with_too_few_colours_is_one_without_a_window() {
     assert!(output.status.success(), "{}", stderr(&output));
     assert!(stderr(&output).contains("cannot open a window"), "{}", stderr(&output));
 }
+
+#[test]
+fn an_input_method_that_does_not_run_is_named() {
+    let Some(display) = Display::start(24) else { return };
+    let output = camlive(&["run", "demo", "--view", "window", "--frames", "1"])
+        .envs([("DISPLAY", display.name.as_str()), ("XMODIFIERS", "@im=nothing")])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+    assert!(error_lines(&output)[0].contains("XMODIFIERS"), "{}", stderr(&output));
+}

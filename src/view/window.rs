@@ -111,6 +111,7 @@ fn no_window(why: &str) -> Error {
 #[cfg(target_os = "linux")]
 fn check_display() -> std::result::Result<(), String> {
     use x11rb::connection::Connection;
+    use x11rb::protocol::xproto::ConnectionExt;
     if std::env::var_os("DISPLAY").is_none() {
         return Err("DISPLAY is not set".into());
     }
@@ -119,6 +120,23 @@ fn check_display() -> std::result::Result<(), String> {
     let depth = setup.roots[screen].root_depth;
     if !setup.pixmap_formats.iter().any(|f| f.depth == depth && f.bits_per_pixel == 32) {
         return Err(format!("the display has {depth} bits a pixel, not 24 or 32"));
+    }
+    // An input method offers itself as the owner of a selection.
+    let modifiers = std::env::var("XMODIFIERS").unwrap_or_default();
+    let method = modifiers.strip_prefix("@im=").filter(|m| !["", "none", "local"].contains(m));
+    if let Some(method) = method {
+        let server = format!("@server={method}");
+        let owner = connection
+            .intern_atom(false, server.as_bytes())
+            .map_err(|error| error.to_string())?
+            .reply()
+            .and_then(|atom| Ok(connection.get_selection_owner(atom.atom)?.reply()?.owner))
+            .map_err(|error| error.to_string())?;
+        if owner == x11rb::NONE {
+            return Err(format!(
+                "the input method {method} that XMODIFIERS names is not running; unset XMODIFIERS"
+            ));
+        }
     }
     Ok(())
 }
