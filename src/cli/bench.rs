@@ -68,8 +68,9 @@ struct Report {
     frames: usize,
     dropped: u64,
     fps: f64,
-    network_ms: Percentiles,
-    stages: Stages<Percentiles>,
+    network_ms: Option<Percentiles>,
+    /// None for what was not measured.
+    stages: Stages<Option<Percentiles>>,
     peak_rss_mb: Option<f64>,
 }
 
@@ -91,14 +92,14 @@ struct Percentiles {
 }
 
 impl Percentiles {
-    /// Nearest-rank percentiles; 0 where nothing was measured.
-    fn of(mut milliseconds: Vec<f64>) -> Self {
+    /// Nearest-rank percentiles; none where nothing was measured.
+    fn of(mut milliseconds: Vec<f64>) -> Option<Self> {
         milliseconds.sort_unstable_by(f64::total_cmp);
         let at = |p: usize| {
             let rank = (milliseconds.len() * p).div_ceil(100);
-            milliseconds.get(rank.saturating_sub(1)).copied().unwrap_or(0.0)
+            milliseconds.get(rank.checked_sub(1)?).copied()
         };
-        Self { p50: at(50), p95: at(95), p99: at(99) }
+        Some(Self { p50: at(50)?, p95: at(95)?, p99: at(99)? })
     }
 }
 
@@ -156,7 +157,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     };
     match &mut json {
         Some(output) => output.json(&report),
-        None => Output::stdout().text(&report.table(arguments.network_only)),
+        None => Output::stdout().text(&report.table()),
     }
 }
 
@@ -239,7 +240,7 @@ fn run_pipeline(
 }
 
 impl Report {
-    fn table(&self, network_only: bool) -> String {
+    fn table(&self) -> String {
         let Report { model, input_size, map, isa, threads, fps, frames, .. } = self;
         let mut text = format!(
             "{model}, input {input_size}x{input_size}, map {map}, {isa}, {threads} thread\n\n\
@@ -247,9 +248,15 @@ impl Report {
             "ms", "p50", "p95", "p99"
         );
         let Stages { decode, prepare, network, localize, age } = &self.stages;
-        let stages = [("prepare", prepare), ("network", network), ("localize", localize)];
-        let live = [("decode", decode), ("age", age)].into_iter().filter(|_| !network_only);
-        for (name, Percentiles { p50, p95, p99 }) in stages.into_iter().chain(live) {
+        let stages = [
+            ("decode", decode),
+            ("prepare", prepare),
+            ("network", network),
+            ("localize", localize),
+            ("age", age),
+        ];
+        for (name, measured) in stages {
+            let Some(Percentiles { p50, p95, p99 }) = measured else { continue };
             text += &format!("{name:10}{p50:9.2}{p95:9.2}{p99:9.2}\n");
         }
         text += &format!("\n{fps:.1} frames a second ({frames} frames, {} dropped)", self.dropped);
@@ -325,7 +332,8 @@ mod tests {
     #[test]
     fn percentiles_are_nearest_ranks() {
         let hundred = (1..=100).rev().map(f64::from).collect();
-        assert_eq!(Percentiles::of(hundred), Percentiles { p50: 50.0, p95: 95.0, p99: 99.0 });
-        assert_eq!(Percentiles::of(vec![7.0]), Percentiles { p50: 7.0, p95: 7.0, p99: 7.0 });
+        assert_eq!(Percentiles::of(hundred), Some(Percentiles { p50: 50.0, p95: 95.0, p99: 99.0 }));
+        assert_eq!(Percentiles::of(vec![7.0]), Some(Percentiles { p50: 7.0, p95: 7.0, p99: 7.0 }));
+        assert_eq!(Percentiles::of(Vec::new()), None);
     }
 }

@@ -175,7 +175,7 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), "cat\r\ndog\n").unwrap();
         let labels = Labels::new(Some(vec!["a".into(); 2]), None, Some(file.path()), 2).unwrap();
-        assert_eq!((labels.name(0).as_ref(), labels.name(1).as_ref()), ("cat", "dog"));
+        assert_eq!((labels.name(0), labels.name(1)), ("cat", "dog"));
         let error = Labels::new(None, None, Some(file.path()), 3).unwrap_err();
         assert!(
             error.to_string().ends_with("it has 2 lines, but the network has 3 classes"),

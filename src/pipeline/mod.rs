@@ -81,10 +81,13 @@ pub struct Options {
     pub stop: Stop,
 }
 
+/// Gets an analysed frame; an error ends the run.
+pub type OnAnalysed = Box<dyn FnMut(&Analysed) -> Result<()> + Send>;
+
 /// What a pipeline calls, on threads of its own.
 pub struct Hooks {
-    /// Gets every analysed frame, in order; an error ends the run.
-    pub analysed: Box<dyn FnMut(&Analysed) -> Result<()> + Send>,
+    /// Gets every analysed frame, in order.
+    pub analysed: OnAnalysed,
     /// Gets the loss of a single frame.
     pub lost: Box<dyn FnMut(&Error) + Send>,
 }
@@ -280,7 +283,7 @@ struct Analysis {
     used: Sender<Frame>,
     results: Newest<Analysed>,
     back: Receiver<Analysed>,
-    analysed: Box<dyn FnMut(&Analysed) -> Result<()> + Send>,
+    analysed: OnAnalysed,
     options: Options,
 }
 

@@ -172,7 +172,9 @@ impl Source for Demo {
         let newest = (elapsed.as_nanos() * u128::from(RATE) / 1_000_000_000) as u64;
         let sequence = newest.max(self.next);
         self.next = sequence + 1;
+        let begun = Instant::now();
         self.at(sequence, frame)?;
+        frame.decoding = begun.elapsed();
         Ok(Step::Frame)
     }
 
