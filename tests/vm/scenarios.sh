@@ -116,3 +116,4 @@ starve
 wait $running
 
 wait $formats
+exit 0 # whatever ffmpeg said when it was ended
