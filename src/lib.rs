@@ -14,6 +14,9 @@
 //! 0. [`error`], [`geometry`], [`frame`], [`clock`] are the words that everything speaks. An error
 //!    is one line and a hint what to do next; a [`Frame`](frame::Frame) is an RGB picture that
 //!    knows when it was taken.
+//! 1. [`int8`] holds the operators of a quantized network, for several instruction sets. They compute
+//!    bit for bit what ONNX Runtime computes, and know nothing of graphs: a
+//!    [`Convolution`](int8::Convolution) is built once and run on bytes, channels last.
 //! 1. [`source`] fills frames: cameras, videos, photographs, the demo. A
 //!    [`Source`](source::Source) never blocks for long, so that whoever reads it can always stop.
 //! 2. [`network`] loads an ONNX classifier, finds its head in the graph, and turns a frame into
@@ -34,6 +37,7 @@ pub mod clock;
 pub mod error;
 pub mod frame;
 pub mod geometry;
+pub mod int8;
 pub mod localize;
 pub mod network;
 pub mod pipeline;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 /// The modules of each layer, from the top.
 const LAYERS: [&[&str]; 7] = [
     &["error", "geometry", "frame", "clock"],
-    &["source"],
+    &["int8", "source"],
     &["network"],
     &["localize"],
     &["pipeline"],

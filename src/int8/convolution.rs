@@ -1,0 +1,195 @@
+//! Convolutions of every kind, with what follows them.
+
+use super::arithmetic::{Adder, Requantizer};
+use super::reference::{self, Filters};
+use super::{AddSpec, Clamp, Isa, Quantization, Shape, Window, expect_len};
+
+/// What a [`Convolution`] computes.
+#[derive(Debug, Clone, Copy)]
+pub struct ConvolutionSpec<'a> {
+    /// `[output channels, input channels / groups, kernel height, kernel width]`.
+    pub weights: &'a [i8],
+    /// Of the input.
+    pub input_channels: usize,
+    /// Of the output.
+    pub output_channels: usize,
+    /// 1 for a dense convolution, `input_channels` for a depthwise one; divides both numbers of
+    /// channels.
+    pub groups: usize,
+    /// Kernel, strides, dilations, padding.
+    pub window: Window,
+    /// Of the weights: one, or one an output channel.
+    pub weight_scales: &'a [f32],
+    /// At the scale `input scale * weight scale`, one an output channel; or none at all.
+    pub bias: &'a [i32],
+    /// Of the input.
+    pub input: Quantization,
+    /// Of the convolution's output, before the residual is added.
+    pub output: Quantization,
+    /// The bytes that may come out, before the residual is added.
+    pub clamp: Clamp,
+    /// A picture to be added to the output.
+    pub residual: Option<Residual>,
+}
+
+/// An addition that is done in the same pass as the convolution before it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Residual {
+    /// The addition. The operand that is the convolution has the convolution's output quantization.
+    pub add: AddSpec,
+    /// Which operand the convolution is; the residual is the other one.
+    pub convolution: Operand,
+}
+
+/// One of two operands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Operand {
+    /// The one on the left.
+    First,
+    /// The one on the right.
+    Second,
+}
+
+/// A convolution: dense (pointwise too), grouped or depthwise.
+///
+/// `y = clamp(round((b + sum((x - zx) * w)) * (sx * sw / sy)) + zy)`, the sum over all taps that lie
+/// in the picture and all input channels of the group, in `i32`; padding so counts as 0. With a
+/// residual, `y` then goes into an addition as [`Add`](super::Add) does it.
+#[derive(Debug, Clone)]
+pub struct Convolution {
+    filters: Filters,
+    requantizer: Requantizer,
+    residual: Option<(Adder, bool)>,
+}
+
+impl Convolution {
+    /// A convolution.
+    ///
+    /// # Errors
+    /// Lengths that do not fit together, groups that do not divide the channels, kernels, strides
+    /// or dilations of 0, scales that are not positive and finite or whose quotient is not, an empty
+    /// clamp, sums that can leave the range of `i32`, a residual that is not quantized like the
+    /// output, an instruction set that is not available.
+    pub fn new(spec: &ConvolutionSpec, isa: Isa) -> Result<Self, String> {
+        spec.window.check()?;
+        spec.input.check("the input")?;
+        spec.output.check("the output")?;
+        spec.clamp.check()?;
+        isa.checked()?;
+        let (from, to, groups) = (spec.input_channels, spec.output_channels, spec.groups);
+        if groups == 0 || !from.is_multiple_of(groups) || !to.is_multiple_of(groups) {
+            return Err(format!("{groups} groups do not divide {from} channels into {to}"));
+        }
+        let expected = [to, from / groups, spec.window.kernel[0], spec.window.kernel[1]];
+        let length = expected.iter().try_fold(1usize, |product, &size| product.checked_mul(size));
+        if length != Some(spec.weights.len()) {
+            return Err(format!("{} weights are not {expected:?}", spec.weights.len()));
+        }
+        let bias = bias(spec.bias, to)?;
+        check_sums(spec.weights, &bias, spec.input.zero_point)?;
+        let mut scales = weight_scales(spec.weight_scales, to)?;
+        for scale in &mut scales {
+            *scale = spec.input.scale * *scale / spec.output.scale;
+            if !scale.is_finite() {
+                return Err("the quotient of the scales is not finite".to_owned());
+            }
+        }
+        let residual = spec.residual.map(|residual| {
+            let first = residual.convolution == Operand::First;
+            let own = if first { residual.add.first } else { residual.add.second };
+            if own != spec.output {
+                return Err(format!(
+                    "the residual is added to {own:?}, the convolution puts out {:?}",
+                    spec.output
+                ));
+            }
+            Ok((Adder::new(&residual.add)?, first))
+        });
+        Ok(Self {
+            filters: Filters {
+                weights: spec.weights.to_vec(),
+                bias,
+                window: spec.window,
+                groups,
+                input_channels: from,
+                input_zero_point: spec.input.zero_point,
+            },
+            requantizer: Requantizer {
+                scales,
+                zero_point: spec.output.zero_point,
+                clamp: spec.clamp,
+            },
+            residual: residual.transpose()?,
+        })
+    }
+
+    /// The shape of the output for an input; without pixels where the kernel does not fit.
+    pub fn output_shape(&self, shape: Shape) -> Shape {
+        let [height, width] = self.filters.window.places(shape);
+        Shape { height, width, channels: self.filters.output_channels() }
+    }
+
+    /// Convolves a picture.
+    ///
+    /// # Panics
+    /// If the channels of `shape` are not the input's, if a buffer is not as long as its shape says,
+    /// or if a residual is given where there was none in the specification or the other way round.
+    pub fn run(&self, input: &[u8], shape: Shape, residual: Option<&[u8]>, output: &mut [u8]) {
+        let to = self.output_shape(shape);
+        assert_eq!(shape.channels, self.filters.input_channels, "channels of the input");
+        expect_len("input", input.len(), shape.len());
+        expect_len("output", output.len(), to.len());
+        let residual = match (&self.residual, residual) {
+            (None, None) => None,
+            (Some((adder, first)), Some(other)) => {
+                expect_len("residual", other.len(), to.len());
+                Some((adder, *first, other))
+            }
+            _ => panic!("a residual is given if and only if the convolution adds one"),
+        };
+        reference::convolution(&self.filters, &self.requantizer, residual, input, shape, output);
+    }
+}
+
+/// One scale an output.
+pub(super) fn weight_scales(scales: &[f32], outputs: usize) -> Result<Vec<f32>, String> {
+    if let Some(scale) = scales.iter().find(|&&scale| !(scale.is_finite() && scale > 0.0)) {
+        return Err(format!("a scale of the weights is {scale}, not a positive number"));
+    }
+    match scales {
+        [scale] => Ok(vec![*scale; outputs]),
+        _ if scales.len() == outputs => Ok(scales.to_vec()),
+        _ => Err(format!("{} scales of weights for {outputs} outputs", scales.len())),
+    }
+}
+
+/// One bias an output.
+pub(super) fn bias(bias: &[i32], outputs: usize) -> Result<Vec<i32>, String> {
+    match bias.len() {
+        0 => Ok(vec![0; outputs]),
+        length if length == outputs => Ok(bias.to_vec()),
+        length => Err(format!("{length} biases for {outputs} outputs")),
+    }
+}
+
+/// Makes sure that no input can bring the sum of an output out of the range of `i32`. Sums may still
+/// wrap around on the way.
+pub(super) fn check_sums(weights: &[i8], bias: &[i32], zero_point: u8) -> Result<(), String> {
+    if bias.is_empty() {
+        return Ok(());
+    }
+    let (below, above) = (i64::from(zero_point), 255 - i64::from(zero_point));
+    let depth = weights.len() / bias.len();
+    for (channel, &bias) in bias.iter().enumerate() {
+        let (mut low, mut high) = (i64::from(bias), i64::from(bias));
+        for &weight in &weights[channel * depth..][..depth] {
+            let weight = i64::from(weight);
+            low += (-below * weight).min(above * weight);
+            high += (-below * weight).max(above * weight);
+        }
+        if low < i64::from(i32::MIN) || high > i64::from(i32::MAX) {
+            return Err(format!("the sums of output channel {channel} can overflow"));
+        }
+    }
+    Ok(())
+}

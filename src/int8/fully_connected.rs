@@ -1,0 +1,82 @@
+//! The linear layer of a vector.
+
+use super::reference;
+use super::{Isa, Quantization, expect_len};
+
+/// What a [`FullyConnected`] layer computes.
+#[derive(Debug, Clone, Copy)]
+pub struct FullyConnectedSpec<'a> {
+    /// A row of `inputs` weights an output.
+    pub weights: &'a [i8],
+    /// Length of the input.
+    pub inputs: usize,
+    /// Length of the output.
+    pub outputs: usize,
+    /// Of the weights: one, or one an output.
+    pub weight_scales: &'a [f32],
+    /// Of the input.
+    pub input: Quantization,
+    /// At the scale `input scale * weight scale`, one an output; or none at all.
+    pub bias: &'a [i32],
+}
+
+/// The linear layer of a vector, to real numbers:
+/// `y[n] = (bias[n] + sum_k (x[k] - zx) * w[n][k]) * (sx * sw[n])`.
+///
+/// A layer to bytes is a [`Convolution`](super::Convolution) by a 1 x 1 kernel of a picture of one
+/// pixel.
+#[derive(Debug, Clone)]
+pub struct FullyConnected {
+    weights: Vec<i8>,
+    inputs: usize,
+    bias: Vec<i32>,
+    scales: Vec<f32>,
+    zero_point: u8,
+}
+
+impl FullyConnected {
+    /// A linear layer.
+    ///
+    /// # Errors
+    /// Lengths that do not fit together, a scale that is not positive and finite, or sums that can
+    /// leave the range of `i32`.
+    pub fn new(spec: &FullyConnectedSpec, isa: Isa) -> Result<Self, String> {
+        isa.checked()?;
+        spec.input.check("the input")?;
+        let scales = super::convolution::weight_scales(spec.weight_scales, spec.outputs)?;
+        let bias = super::convolution::bias(spec.bias, spec.outputs)?;
+        if Some(spec.weights.len()) != spec.inputs.checked_mul(spec.outputs) {
+            return Err(format!(
+                "{} weights are not {} x {}",
+                spec.weights.len(),
+                spec.outputs,
+                spec.inputs
+            ));
+        }
+        super::convolution::check_sums(spec.weights, &bias, spec.input.zero_point)?;
+        Ok(Self {
+            weights: spec.weights.to_vec(),
+            inputs: spec.inputs,
+            bias,
+            scales: scales.iter().map(|scale| spec.input.scale * scale).collect(),
+            zero_point: spec.input.zero_point,
+        })
+    }
+
+    /// Multiplies a vector.
+    ///
+    /// # Panics
+    /// If a buffer is not as long as the layer says.
+    pub fn run(&self, input: &[u8], output: &mut [f32]) {
+        expect_len("input", input.len(), self.inputs);
+        expect_len("output", output.len(), self.bias.len());
+        reference::fully_connected(
+            &self.weights,
+            &self.bias,
+            &self.scales,
+            self.zero_point,
+            input,
+            output,
+        );
+    }
+}

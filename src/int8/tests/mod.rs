@@ -1,0 +1,3 @@
+//! The reference against sums done by hand, and every instruction set against the reference.
+
+mod by_hand;
