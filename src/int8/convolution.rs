@@ -1,6 +1,8 @@
 //! Convolutions of every kind, with what follows them.
 
 use super::arithmetic::{Adder, Requantizer};
+use super::dense::{self, Dense};
+use super::isa::{Kernel, Kernels, Output, Scratch, Simd};
 use super::reference::{self, Filters};
 use super::{AddSpec, Clamp, Isa, Quantization, Shape, Window, expect_len};
 
@@ -57,9 +59,20 @@ pub enum Operand {
 /// residual, `y` then goes into an addition as [`Add`](super::Add) does it.
 #[derive(Debug, Clone)]
 pub struct Convolution {
-    filters: Filters,
-    requantizer: Requantizer,
-    residual: Option<(Adder, bool)>,
+    isa: Isa,
+    window: Window,
+    input_channels: usize,
+    output_channels: usize,
+    plan: Plan,
+    output: Output,
+}
+
+/// How a convolution is computed.
+#[derive(Debug, Clone)]
+enum Plan {
+    Reference(Filters, Requantizer),
+    Dense(Dense),
+    Depthwise(Kernels),
 }
 
 impl Convolution {
@@ -86,7 +99,7 @@ impl Convolution {
             return Err(format!("{} weights are not {expected:?}", spec.weights.len()));
         }
         let bias = bias(spec.bias, to)?;
-        check_sums(spec.weights, &bias, spec.input.zero_point)?;
+        let sums = check_sums(spec.weights, &bias, spec.input.zero_point)?;
         let mut scales = weight_scales(spec.weight_scales, to)?;
         for scale in &mut scales {
             *scale = spec.input.scale * *scale / spec.output.scale;
@@ -105,28 +118,42 @@ impl Convolution {
             }
             Ok((Adder::new(&residual.add)?, first))
         });
-        Ok(Self {
-            filters: Filters {
-                weights: spec.weights.to_vec(),
-                bias,
-                window: spec.window,
-                groups,
-                input_channels: from,
-                input_zero_point: spec.input.zero_point,
-            },
-            requantizer: Requantizer {
-                scales,
-                zero_point: spec.output.zero_point,
-                clamp: spec.clamp,
-            },
+        let output = Output {
+            zero_point: spec.output.zero_point,
+            clamp: spec.clamp,
             residual: residual.transpose()?,
+        };
+        let filters = Filters {
+            weights: spec.weights.to_vec(),
+            bias,
+            window: spec.window,
+            groups,
+            input_channels: from,
+            input_zero_point: spec.input.zero_point,
+        };
+        // The kernels round to integers before they clamp.
+        let in_range = sums.iter().zip(&scales).all(|(&sum, scale)| sum as f32 * scale < LIMIT);
+        let mut plan = None;
+        if isa != Isa::Scalar && in_range {
+            isa.run(Pack { filters: &filters, scales: &scales, plan: &mut plan });
+        }
+        Ok(Self {
+            isa,
+            window: spec.window,
+            input_channels: from,
+            output_channels: to,
+            plan: plan.unwrap_or_else(|| {
+                let zero_point = spec.output.zero_point;
+                Plan::Reference(filters, Requantizer { scales, zero_point, clamp: spec.clamp })
+            }),
+            output,
         })
     }
 
     /// The shape of the output for an input; without pixels where the kernel does not fit.
     pub fn output_shape(&self, shape: Shape) -> Shape {
-        let [height, width] = self.filters.window.places(shape);
-        Shape { height, width, channels: self.filters.output_channels() }
+        let [height, width] = self.window.places(shape);
+        Shape { height, width, channels: self.output_channels }
     }
 
     /// Convolves a picture.
@@ -136,18 +163,110 @@ impl Convolution {
     /// or if a residual is given where there was none in the specification or the other way round.
     pub fn run(&self, input: &[u8], shape: Shape, residual: Option<&[u8]>, output: &mut [u8]) {
         let to = self.output_shape(shape);
-        assert_eq!(shape.channels, self.filters.input_channels, "channels of the input");
+        assert_eq!(shape.channels, self.input_channels, "channels of the input");
         expect_len("input", input.len(), shape.len());
         expect_len("output", output.len(), to.len());
-        let residual = match (&self.residual, residual) {
-            (None, None) => None,
-            (Some((adder, first)), Some(other)) => {
-                expect_len("residual", other.len(), to.len());
-                Some((adder, *first, other))
+        assert_eq!(
+            residual.is_some(),
+            self.output.residual.is_some(),
+            "a residual is given if and only if the convolution adds one"
+        );
+        if let Some(residual) = residual {
+            expect_len("residual", residual.len(), to.len());
+        }
+        if to.is_empty() {
+            return;
+        }
+        match &self.plan {
+            Plan::Reference(filters, requantizer) => {
+                let adder = self.output.residual.as_ref();
+                let residual =
+                    adder.zip(residual).map(|((adder, own), other)| (adder, *own, other));
+                reference::convolution(filters, requantizer, residual, input, shape, output);
             }
-            _ => panic!("a residual is given if and only if the convolution adds one"),
-        };
-        reference::convolution(&self.filters, &self.requantizer, residual, input, shape, output);
+            Plan::Dense(dense) => {
+                let run = dense.run_length(to.pixels());
+                for (i, output) in output.chunks_mut(run * to.channels).enumerate() {
+                    let first = i * run;
+                    let residual = residual.map(|all| &all[first * to.channels..][..output.len()]);
+                    Scratch::with(|scratch| {
+                        self.isa.run(dense::Run {
+                            dense,
+                            scratch,
+                            input,
+                            shape,
+                            width: to.width,
+                            first,
+                            output: &self.output,
+                            residual,
+                            to: output,
+                        });
+                    });
+                }
+            }
+            Plan::Depthwise(kernels) => {
+                let rows = kernels.strip(to);
+                for (i, output) in output.chunks_mut(rows * to.width * to.channels).enumerate() {
+                    let first = i * rows;
+                    let residual =
+                        residual.map(|all| &all[first * to.width * to.channels..][..output.len()]);
+                    Scratch::with(|scratch| {
+                        self.isa.run(Strip {
+                            kernels,
+                            scratch,
+                            input,
+                            shape,
+                            width: to.width,
+                            first,
+                            output: &self.output,
+                            residual,
+                            to: output,
+                        });
+                    });
+                }
+            }
+        }
+    }
+}
+
+/// Scaled sums are less, so that rounding them and adding a zero point stays in the range of `i32`.
+const LIMIT: f32 = (1 << 30) as f32;
+
+/// Packs weights for an instruction set.
+struct Pack<'a> {
+    filters: &'a Filters,
+    scales: &'a [f32],
+    plan: &'a mut Option<Plan>,
+}
+
+impl Kernel for Pack<'_> {
+    fn run<S: Simd>(self, _: S) {
+        let depthwise = Kernels::new::<S>(self.filters, self.scales);
+        *self.plan = Some(match depthwise {
+            Some(kernels) => Plan::Depthwise(kernels),
+            None => Plan::Dense(Dense::new::<S>(self.filters, self.scales)),
+        });
+    }
+}
+
+/// A strip of rows of a depthwise convolution.
+struct Strip<'a> {
+    kernels: &'a Kernels,
+    scratch: &'a mut Scratch,
+    input: &'a [u8],
+    shape: Shape,
+    width: usize,
+    first: usize,
+    output: &'a Output,
+    residual: Option<&'a [u8]>,
+    to: &'a mut [u8],
+}
+
+impl Kernel for Strip<'_> {
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let Self { kernels, scratch, input, shape, width, first, output, residual, to } = self;
+        kernels.convolve(simd, scratch, input, shape, width, first, output, residual, to);
     }
 }
 
@@ -173,11 +292,12 @@ pub(super) fn bias(bias: &[i32], outputs: usize) -> Result<Vec<i32>, String> {
 }
 
 /// Makes sure that no input can bring the sum of an output out of the range of `i32`. Sums may still
-/// wrap around on the way.
-pub(super) fn check_sums(weights: &[i8], bias: &[i32], zero_point: u8) -> Result<(), String> {
+/// wrap around on the way. Returns the largest magnitude of each.
+pub(super) fn check_sums(weights: &[i8], bias: &[i32], zero_point: u8) -> Result<Vec<i64>, String> {
     if bias.is_empty() {
-        return Ok(());
+        return Ok(Vec::new());
     }
+    let mut magnitudes = Vec::with_capacity(bias.len());
     let (below, above) = (i64::from(zero_point), 255 - i64::from(zero_point));
     let depth = weights.len() / bias.len();
     for (channel, &bias) in bias.iter().enumerate() {
@@ -190,6 +310,7 @@ pub(super) fn check_sums(weights: &[i8], bias: &[i32], zero_point: u8) -> Result
         if low < i64::from(i32::MIN) || high > i64::from(i32::MAX) {
             return Err(format!("the sums of output channel {channel} can overflow"));
         }
+        magnitudes.push(high.max(-low));
     }
-    Ok(())
+    Ok(magnitudes)
 }

@@ -1,5 +1,7 @@
 //! The linear layer of a vector.
 
+use super::dense::{self, PackMatrix, RunMatrix};
+use super::isa::{Matrix, Scratch};
 use super::reference;
 use super::{Isa, Quantization, expect_len};
 
@@ -27,11 +29,16 @@ pub struct FullyConnectedSpec<'a> {
 /// pixel.
 #[derive(Debug, Clone)]
 pub struct FullyConnected {
-    weights: Vec<i8>,
+    isa: Isa,
+    plan: Plan,
     inputs: usize,
-    bias: Vec<i32>,
-    scales: Vec<f32>,
-    zero_point: u8,
+    outputs: usize,
+}
+
+#[derive(Debug, Clone)]
+enum Plan {
+    Reference { weights: Vec<i8>, bias: Vec<i32>, scales: Vec<f32>, zero_point: u8 },
+    Matrix(Matrix),
 }
 
 impl FullyConnected {
@@ -54,13 +61,25 @@ impl FullyConnected {
             ));
         }
         super::convolution::check_sums(spec.weights, &bias, spec.input.zero_point)?;
-        Ok(Self {
-            weights: spec.weights.to_vec(),
-            inputs: spec.inputs,
-            bias,
-            scales: scales.iter().map(|scale| spec.input.scale * scale).collect(),
-            zero_point: spec.input.zero_point,
-        })
+        let scales: Vec<f32> = scales.iter().map(|scale| spec.input.scale * scale).collect();
+        let (weights, inputs, zero_point) = (spec.weights, spec.inputs, spec.input.zero_point);
+        let mut matrix = None;
+        dense::pack_matrix(
+            isa,
+            PackMatrix {
+                weights,
+                inputs,
+                bias: &bias,
+                scales: &scales,
+                zero_point,
+                matrix: &mut matrix,
+            },
+        );
+        let plan = match matrix {
+            Some(matrix) => Plan::Matrix(matrix),
+            None => Plan::Reference { weights: weights.to_vec(), bias, scales, zero_point },
+        };
+        Ok(Self { isa, plan, inputs, outputs: spec.outputs })
     }
 
     /// Multiplies a vector.
@@ -69,14 +88,14 @@ impl FullyConnected {
     /// If a buffer is not as long as the layer says.
     pub fn run(&self, input: &[u8], output: &mut [f32]) {
         expect_len("input", input.len(), self.inputs);
-        expect_len("output", output.len(), self.bias.len());
-        reference::fully_connected(
-            &self.weights,
-            &self.bias,
-            &self.scales,
-            self.zero_point,
-            input,
-            output,
-        );
+        expect_len("output", output.len(), self.outputs);
+        match &self.plan {
+            Plan::Reference { weights, bias, scales, zero_point } => {
+                reference::fully_connected(weights, bias, scales, *zero_point, input, output);
+            }
+            Plan::Matrix(matrix) => Scratch::with(|scratch| {
+                self.isa.run(RunMatrix { matrix, scratch, input, to: output });
+            }),
+        }
     }
 }

@@ -24,6 +24,7 @@ mod add;
 mod arithmetic;
 mod concat;
 mod convolution;
+mod dense;
 mod fully_connected;
 mod isa;
 mod pool;

@@ -1,9 +1,29 @@
-//! The instruction sets.
+//! The instruction sets, and the kernels' inner parts.
+//!
+//! An algorithm is written once, over the vector instructions that [`Simd`] lists; a file an
+//! instruction set says what they are, and compiles the algorithms for it.
+
+// Vector instructions read and write memory through pointers, and run only on machines that have
+// them: the compiler can check neither.
+#![allow(unsafe_code)]
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+mod depthwise;
+mod gemm;
+mod scratch;
 
 use std::fmt;
 use std::str::FromStr;
 
+use super::Clamp;
+use super::arithmetic::Adder;
 use crate::error::{Error, Result};
+
+pub(super) use depthwise::Kernels;
+pub(super) use gemm::Matrix;
+use scratch::Integer;
+pub(super) use scratch::Scratch;
 
 /// An instruction set that the operators have kernels for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,7 +113,21 @@ impl Isa {
     fn is_available(self) -> bool {
         match self {
             Self::Scalar => true,
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => avx2::Avx2::detect().is_some(),
             _ => false,
+        }
+    }
+
+    /// Runs a kernel, compiled for this instruction set.
+    ///
+    /// # Panics
+    /// If it is the scalar one, which has no kernels, or is not available.
+    pub(super) fn run(self, kernel: impl Kernel) {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => avx2::Avx2::detect().expect("it was checked").run(kernel),
+            _ => panic!("{self} has no kernels"),
         }
     }
 }
@@ -112,6 +146,120 @@ impl FromStr for Isa {
             .into_iter()
             .find(|isa| isa.name() == name)
             .ok_or_else(|| format!("{name:?} is no instruction set"))
+    }
+}
+
+/// The vector instructions that the kernels are written in. A value of an implementing type is
+/// proof that this machine has them, so that only memory is left to the caller of the methods.
+///
+/// A *sum* is a register of `LANES` accumulators, one an output channel. [`Simd::dot`] adds to each
+/// the products of a *group* of inputs and weights.
+///
+/// # Safety
+/// Every pointer is valid for as many values as the method says, without any alignment; and the
+/// method is inlined into a function that is compiled for the instruction set.
+pub(in crate::int8) trait Simd: Copy + Send + Sync {
+    /// What inputs are before they are multiplied.
+    type Element: Integer;
+    /// `LANES` accumulators.
+    type Sum: Copy;
+    /// `LANES` real numbers.
+    type Float: Copy;
+    /// `LANES` groups of elements or of weights.
+    type Operand: Copy;
+
+    /// Output channels of a register; at most 16.
+    const LANES: usize;
+    /// Inputs of a group: 2 or 4.
+    const GROUP: usize;
+    /// Registers side by side in a tile: 2 or 4.
+    const PANEL: usize;
+
+    /// Bytes as elements, where they are the same.
+    fn elements(bytes: &[u8]) -> Option<&[Self::Element]>;
+    /// Bytes to elements.
+    unsafe fn convert(self, from: *const u8, to: *mut Self::Element, count: usize);
+    /// A byte as an element.
+    fn element(byte: u8) -> Self::Element;
+    /// `LANES` channels of `GROUP` pixels to groups of one channel each.
+    unsafe fn interleave(self, pixels: [*const u8; 4], to: *mut Self::Element);
+
+    /// Loads `LANES` accumulators.
+    unsafe fn sums(self, from: *const i32) -> Self::Sum;
+    /// Loads `LANES` numbers.
+    unsafe fn floats(self, from: *const f32) -> Self::Float;
+    /// Loads `LANES` groups of weights.
+    unsafe fn weights(self, from: *const i8) -> Self::Operand;
+    /// Loads `LANES` groups of elements.
+    unsafe fn operand(self, from: *const Self::Element) -> Self::Operand;
+    /// Loads one group of elements for every lane.
+    unsafe fn broadcast(self, from: *const Self::Element) -> Self::Operand;
+
+    /// `sum + elements . weights` in every lane.
+    unsafe fn dot(
+        self,
+        sum: Self::Sum,
+        elements: Self::Operand,
+        weights: Self::Operand,
+    ) -> Self::Sum;
+    /// `round(sum * scale)`; the product is less than 2^30.
+    unsafe fn scale(self, sum: Self::Sum, scale: Self::Float) -> Self::Sum;
+    /// `sum * scale`, stored as `LANES` numbers.
+    unsafe fn store_floats(self, sum: Self::Sum, scale: Self::Float, to: *mut f32);
+    /// Adds `LANES` bytes of a residual to what [`Simd::scale`] returned, as `output` says.
+    unsafe fn add(self, rounded: Self::Sum, residual: *const u8, output: &Output) -> Self::Sum;
+    /// Stores `clamp(sum + zero_point)` as `LANES` bytes at each of two places.
+    unsafe fn store(self, sums: [Self::Sum; 2], zero_point: i16, clamp: Clamp, to: [*mut u8; 2]);
+}
+
+/// What becomes of accumulators, apart from their scales.
+#[derive(Debug, Clone)]
+pub(in crate::int8) struct Output {
+    pub zero_point: u8,
+    pub clamp: Clamp,
+    /// The addition of a residual, and whether the accumulators are its first operand.
+    pub residual: Option<(Adder, bool)>,
+}
+
+/// Work that is written for any instruction set.
+pub(in crate::int8) trait Kernel {
+    fn run<S: Simd>(self, simd: S);
+}
+
+/// Bytes to as many elements.
+#[inline(always)]
+pub(super) fn convert<S: Simd>(simd: S, from: &[u8], to: &mut [S::Element]) {
+    assert_eq!(from.len(), to.len());
+    // SAFETY: both hold as many.
+    unsafe { simd.convert(from.as_ptr(), to.as_mut_ptr(), from.len()) }
+}
+
+/// Scales rounded accumulators, adds their residual and stores them.
+///
+/// # Safety
+/// As for [`Simd`]; `residual` is valid for `LANES` bytes where the output adds one.
+#[inline(always)]
+unsafe fn finish<S: Simd>(
+    simd: S,
+    sums: [S::Sum; 2],
+    scales: [S::Float; 2],
+    output: &Output,
+    residual: [*const u8; 2],
+    to: [*mut u8; 2],
+) {
+    // SAFETY: the caller's promises are those of the methods.
+    unsafe {
+        let rounded = [simd.scale(sums[0], scales[0]), simd.scale(sums[1], scales[1])];
+        match &output.residual {
+            None => simd.store(rounded, i16::from(output.zero_point), output.clamp, to),
+            Some((adder, _)) => {
+                let sums = [
+                    simd.add(rounded[0], residual[0], output),
+                    simd.add(rounded[1], residual[1], output),
+                ];
+                simd.store(sums, 0, adder.clamp, to);
+            }
+        }
     }
 }
 

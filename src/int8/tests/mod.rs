@@ -1,3 +1,5 @@
 //! The reference against sums done by hand, and every instruction set against the reference.
 
 mod by_hand;
+mod convolutions;
+mod random;

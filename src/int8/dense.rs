@@ -1,0 +1,199 @@
+//! Dense and grouped convolutions as products of matrices.
+
+use super::isa::{Isa, Kernel, Matrix, Output, Scratch, Simd, convert};
+use super::reference::Filters;
+use super::{Shape, Window};
+
+/// Bytes that a run of pixels may take up between input and output, so that it stays in the L2
+/// cache while all panels of weights go by.
+const RUN: usize = 128 * 1024;
+
+/// A convolution whose inputs are gathered, a row a pixel, and multiplied.
+#[derive(Debug, Clone)]
+pub(super) struct Dense {
+    window: Window,
+    zero_point: u8,
+    input_channels: usize,
+    output_channels: usize,
+    /// One a group.
+    matrices: Vec<Matrix>,
+}
+
+impl Dense {
+    pub fn new<S: Simd>(filters: &Filters, scales: &[f32]) -> Self {
+        let depth = filters.depth();
+        let outputs = filters.output_channels() / filters.groups;
+        let area = filters.window.kernel[0] * filters.window.kernel[1];
+        let matrix = |group: usize| {
+            let channels = group * outputs..(group + 1) * outputs;
+            // A row holds the channels of the first tap, then those of the next.
+            let weight = |output: usize, input: usize| {
+                let row = (group * outputs + output) * depth + input % depth;
+                filters.weights[row * area + input / depth]
+            };
+            let bias = &filters.bias[channels.clone()];
+            let scales = &scales[channels];
+            Matrix::new::<S>(area * depth, bias, scales, filters.input_zero_point, weight)
+        };
+        Self {
+            window: filters.window,
+            zero_point: filters.input_zero_point,
+            input_channels: filters.input_channels,
+            output_channels: filters.output_channels(),
+            matrices: (0..filters.groups).map(matrix).collect(),
+        }
+    }
+
+    /// How many pixels to compute together, of so many.
+    pub fn run_length(&self, pixels: usize) -> usize {
+        let area = self.window.kernel[0] * self.window.kernel[1];
+        let bytes = 2 * area * self.input_channels + self.output_channels;
+        let runs = (pixels * bytes).div_ceil(RUN).max(1);
+        pixels.div_ceil(runs).max(1)
+    }
+
+    fn is_pointwise(&self) -> bool {
+        self.window == Window::POINT && self.matrices.len() == 1
+    }
+}
+
+/// A run of pixels of a [`Dense`] convolution.
+pub(super) struct Run<'a> {
+    pub dense: &'a Dense,
+    pub scratch: &'a mut Scratch,
+    pub input: &'a [u8],
+    pub shape: Shape,
+    /// Pixels of a row of the output.
+    pub width: usize,
+    /// The first pixel.
+    pub first: usize,
+    pub output: &'a Output,
+    /// Of the same pixels as `to`.
+    pub residual: Option<&'a [u8]>,
+    pub to: &'a mut [u8],
+}
+
+impl Kernel for Run<'_> {
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let stride = self.dense.output_channels;
+        let pixels = self.to.len() / stride;
+        let outputs = stride / self.dense.matrices.len();
+        for (group, matrix) in self.dense.matrices.iter().enumerate() {
+            let channel = group * outputs;
+            let residual = self.residual.map(|residual| &residual[channel..]);
+            let to = &mut self.to[channel..];
+            let row = matrix.row::<S>();
+            let inputs = self.dense.input_channels;
+            if self.dense.is_pointwise() {
+                let bytes = &self.input[self.first * inputs..][..pixels * inputs];
+                match S::elements(bytes).filter(|_| row == inputs) {
+                    Some(elements) => {
+                        matrix.multiply(simd, elements, self.output, stride, residual, to);
+                    }
+                    None => {
+                        let elements = self.scratch.elements(pixels * row);
+                        if row == inputs {
+                            convert(simd, bytes, elements);
+                        } else if inputs > 0 {
+                            let rows = elements.chunks_exact_mut(row);
+                            for (row, bytes) in rows.zip(bytes.chunks_exact(inputs)) {
+                                convert(simd, bytes, &mut row[..inputs]);
+                            }
+                        }
+                        matrix.multiply(simd, elements, self.output, stride, residual, to);
+                    }
+                }
+            } else {
+                let elements = self.scratch.elements(pixels * row);
+                for (pixel, elements) in elements.chunks_exact_mut(row).enumerate() {
+                    let place = self.first + pixel;
+                    let place = [place / self.width, place % self.width];
+                    gather(simd, self.dense, self.input, self.shape, group, place, elements);
+                }
+                matrix.multiply(simd, elements, self.output, stride, residual, to);
+            }
+        }
+    }
+}
+
+/// What one output pixel sees, tap by tap.
+#[inline(always)]
+fn gather<S: Simd>(
+    simd: S,
+    dense: &Dense,
+    input: &[u8],
+    shape: Shape,
+    group: usize,
+    [y, x]: [usize; 2],
+    elements: &mut [S::Element],
+) {
+    let window = &dense.window;
+    let depth = dense.input_channels / dense.matrices.len();
+    let [height, width] = window.kernel;
+    let zero = S::element(dense.zero_point);
+    for tap_y in 0..height {
+        let elements = &mut elements[tap_y * width * depth..][..width * depth];
+        let Some(row) = window.tap(0, y, tap_y, shape.height) else {
+            elements.fill(zero);
+            continue;
+        };
+        let at = |column: usize| (row * shape.width + column) * shape.channels + group * depth;
+        let ends = [0, width - 1].map(|tap| window.tap(1, x, tap, shape.width));
+        if let ([Some(first), Some(_)], true) = (ends, depth == shape.channels)
+            && window.dilations[1] == 1
+        {
+            convert(simd, &input[at(first)..][..elements.len()], elements);
+            continue;
+        }
+        for tap_x in 0..width {
+            let elements = &mut elements[tap_x * depth..][..depth];
+            match window.tap(1, x, tap_x, shape.width) {
+                Some(column) => convert(simd, &input[at(column)..][..depth], elements),
+                None => elements.fill(zero),
+            }
+        }
+    }
+}
+
+/// Packs a linear layer for an instruction set.
+pub(super) struct PackMatrix<'a> {
+    pub weights: &'a [i8],
+    pub inputs: usize,
+    pub bias: &'a [i32],
+    pub scales: &'a [f32],
+    pub zero_point: u8,
+    pub matrix: &'a mut Option<Matrix>,
+}
+
+impl Kernel for PackMatrix<'_> {
+    fn run<S: Simd>(self, _: S) {
+        let weight = |output: usize, input: usize| self.weights[output * self.inputs + input];
+        let packed = Matrix::new::<S>(self.inputs, self.bias, self.scales, self.zero_point, weight);
+        *self.matrix = Some(packed);
+    }
+}
+
+/// One vector through a linear layer.
+pub(super) struct RunMatrix<'a> {
+    pub matrix: &'a Matrix,
+    pub scratch: &'a mut Scratch,
+    pub input: &'a [u8],
+    pub to: &'a mut [f32],
+}
+
+impl Kernel for RunMatrix<'_> {
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let elements = self.scratch.elements(self.matrix.row::<S>());
+        convert(simd, self.input, &mut elements[..self.input.len()]);
+        self.matrix.multiply_to_floats(simd, elements, self.to);
+    }
+}
+
+/// Packs a matrix where the instruction set has kernels.
+pub(super) fn pack_matrix(isa: Isa, job: PackMatrix) {
+    if isa != Isa::Scalar {
+        isa.run(job);
+    }
+}

@@ -1,0 +1,348 @@
+//! Products of a matrix of pixels and a matrix of weights: the inner part of dense convolutions and
+//! of linear layers.
+//!
+//! The outputs are computed in tiles of up to six pixels by one panel of output channels, whose
+//! accumulators stay in registers while the inputs go by. The arrays of registers are indexed by
+//! constants only once the loops over them are unrolled: anything else would keep them in memory.
+
+use super::{Output, Simd, finish};
+use crate::int8::expect_len;
+
+/// Pixels of a tile.
+const PIXELS: usize = 6;
+
+/// Weights packed for one instruction set.
+#[derive(Debug, Clone)]
+pub(in crate::int8) struct Matrix {
+    panels: Vec<Panel>,
+    /// Panel, group of inputs, register, output channel, input.
+    weights: Vec<i8>,
+    /// By panel; the input's zero point is folded in.
+    bias: Vec<i32>,
+    scales: Vec<f32>,
+    groups: usize,
+    outputs: usize,
+}
+
+#[derive(Debug, Clone)]
+struct Panel {
+    /// The first output channel.
+    first: usize,
+    registers: usize,
+    /// Where its weights and its bias start.
+    weights: usize,
+    bias: usize,
+}
+
+impl Matrix {
+    /// Packs `weight(output, input)`.
+    pub fn new<S: Simd>(
+        inputs: usize,
+        bias: &[i32],
+        scales: &[f32],
+        input_zero_point: u8,
+        weight: impl Fn(usize, usize) -> i8,
+    ) -> Self {
+        let outputs = bias.len();
+        let groups = inputs.div_ceil(S::GROUP).max(1);
+        let mut matrix = Self {
+            panels: Vec::new(),
+            weights: Vec::new(),
+            bias: Vec::new(),
+            scales: Vec::new(),
+            groups,
+            outputs,
+        };
+        let mut first = 0;
+        while first < outputs {
+            let mut registers = S::PANEL;
+            while registers > 1 && outputs - first <= registers / 2 * S::LANES {
+                registers /= 2;
+            }
+            matrix.panels.push(Panel {
+                first,
+                registers,
+                weights: matrix.weights.len(),
+                bias: matrix.bias.len(),
+            });
+            let channels = first..first + registers * S::LANES;
+            for group in 0..groups {
+                for output in channels.clone() {
+                    for input in group * S::GROUP..(group + 1) * S::GROUP {
+                        let inside = output < outputs && input < inputs;
+                        matrix.weights.push(if inside { weight(output, input) } else { 0 });
+                    }
+                }
+            }
+            for output in channels {
+                let inside = output < outputs;
+                let sum = |output| (0..inputs).map(|i| i32::from(weight(output, i))).sum::<i32>();
+                matrix.bias.push(if inside {
+                    bias[output].wrapping_sub(i32::from(input_zero_point) * sum(output))
+                } else {
+                    0
+                });
+                matrix.scales.push(if inside { scales[output] } else { 0.0 });
+            }
+            first += registers * S::LANES;
+        }
+        matrix
+    }
+
+    /// The length of a row of elements: the inputs, filled up to whole groups. What it is filled
+    /// with does not matter.
+    pub fn row<S: Simd>(&self) -> usize {
+        self.groups * S::GROUP
+    }
+
+    /// Multiplies rows of elements. Output and residual have `stride` bytes a pixel, the first of
+    /// which is the first output's.
+    #[inline(always)]
+    pub fn multiply<S: Simd>(
+        &self,
+        simd: S,
+        elements: &[S::Element],
+        output: &Output,
+        stride: usize,
+        residual: Option<&[u8]>,
+        to: &mut [u8],
+    ) {
+        if self.outputs == 0 || elements.is_empty() {
+            return;
+        }
+        let row = self.row::<S>();
+        let pixels = elements.len() / row;
+        expect_len("rows", elements.len(), pixels * row);
+        assert!(to.len() >= (pixels - 1) * stride + self.outputs);
+        assert_eq!(residual.is_some(), output.residual.is_some());
+        assert!(residual.is_none_or(|residual| residual.len() >= to.len()));
+        let tiles = pixels.div_ceil(PIXELS);
+        for panel in &self.panels {
+            for tile in 0..tiles {
+                // Tiles of even size: fewer registers idle than in a small last one.
+                let (from, end) = (tile * pixels / tiles, (tile + 1) * pixels / tiles);
+                let job = Job {
+                    matrix: self,
+                    panel,
+                    elements: elements[from * row..end * row].as_ptr(),
+                    row,
+                    output,
+                    stride,
+                    valid: (self.outputs - panel.first).min(panel.registers * S::LANES),
+                    residual: match residual {
+                        Some(residual) => residual[from * stride + panel.first..].as_ptr(),
+                        None => std::ptr::null(),
+                    },
+                    to: to[from * stride + panel.first..].as_mut_ptr(),
+                };
+                // SAFETY: the slices above hold the rows from..end of the elements; the asserts
+                // give that they hold `valid` bytes of each of these pixels.
+                unsafe { job.run(simd, end - from) }
+            }
+        }
+    }
+
+    /// Multiplies one row of elements to real numbers.
+    #[inline(always)]
+    pub fn multiply_to_floats<S: Simd>(&self, simd: S, elements: &[S::Element], to: &mut [f32]) {
+        expect_len("row", elements.len(), self.row::<S>());
+        expect_len("outputs", to.len(), self.outputs);
+        for panel in &self.panels {
+            let weights = &self.weights[panel.weights..];
+            let bias = &self.bias[panel.bias..];
+            let scales = &self.scales[panel.bias..];
+            let mut floats = [0f32; 64];
+            // SAFETY: `new` pushed as many weights and biases for the panel as `tile` reads, and
+            // 64 numbers are at least the panel's.
+            unsafe {
+                macro_rules! panel {
+                    ($registers:literal) => {{
+                        let row = elements.as_ptr();
+                        let [sums] = tile::<S, 1, $registers>(
+                            simd,
+                            self.groups,
+                            row,
+                            0,
+                            weights.as_ptr(),
+                            bias.as_ptr(),
+                        );
+                        for (r, sum) in sums.into_iter().enumerate() {
+                            let scale = simd.floats(scales.as_ptr().add(r * S::LANES));
+                            simd.store_floats(sum, scale, floats.as_mut_ptr().add(r * S::LANES));
+                        }
+                    }};
+                }
+                match panel.registers {
+                    1 => panel!(1),
+                    2 => panel!(2),
+                    _ => panel!(4),
+                }
+            }
+            let valid = (self.outputs - panel.first).min(panel.registers * S::LANES);
+            to[panel.first..][..valid].copy_from_slice(&floats[..valid]);
+        }
+    }
+}
+
+/// One tile.
+struct Job<'a, E> {
+    matrix: &'a Matrix,
+    panel: &'a Panel,
+    elements: *const E,
+    row: usize,
+    output: &'a Output,
+    stride: usize,
+    /// Channels to be stored.
+    valid: usize,
+    residual: *const u8,
+    to: *mut u8,
+}
+
+impl<E> Job<'_, E> {
+    /// # Safety
+    /// The pointers hold `pixels` rows.
+    #[inline(always)]
+    unsafe fn run<S: Simd<Element = E>>(&self, simd: S, pixels: usize) {
+        macro_rules! pixels {
+            ($registers:literal) => {
+                // SAFETY: the caller's promise, for as many pixels.
+                unsafe {
+                    match pixels {
+                        1 => self.tile::<S, 1, $registers>(simd),
+                        2 => self.tile::<S, 2, $registers>(simd),
+                        3 => self.tile::<S, 3, $registers>(simd),
+                        4 => self.tile::<S, 4, $registers>(simd),
+                        5 => self.tile::<S, 5, $registers>(simd),
+                        _ => self.tile::<S, 6, $registers>(simd),
+                    }
+                }
+            };
+        }
+        match self.panel.registers {
+            1 => pixels!(1),
+            2 => pixels!(2),
+            _ if S::PANEL == 4 => pixels!(4),
+            _ => unreachable!("panels have no more registers than the instruction set"),
+        }
+    }
+
+    /// # Safety
+    /// The pointers hold `P` rows.
+    #[inline(always)]
+    unsafe fn tile<S: Simd<Element = E>, const P: usize, const R: usize>(&self, simd: S) {
+        let weights = self.matrix.weights[self.panel.weights..].as_ptr();
+        let bias = self.matrix.bias[self.panel.bias..].as_ptr();
+        let scales = self.matrix.scales[self.panel.bias..].as_ptr();
+        // SAFETY: the matrix holds the weights, biases and scales of all its panels.
+        let sums = unsafe {
+            tile::<S, P, R>(simd, self.matrix.groups, self.elements, self.row, weights, bias)
+        };
+        // SAFETY: likewise.
+        let scales = unsafe {
+            let mut registers = [simd.floats(scales); R];
+            for r in 1..R {
+                registers[r] = simd.floats(scales.add(r * S::LANES));
+            }
+            registers
+        };
+        let whole = self.valid == R * S::LANES;
+        let mut edge = Edge::new();
+        let (residual, to, stride) = if whole {
+            (self.residual, self.to, self.stride)
+        } else {
+            // SAFETY: the caller's promise: there are `valid` bytes a pixel.
+            unsafe { edge.load(self.residual, self.stride, self.valid, P) };
+            (edge.residual.as_ptr(), edge.to.as_mut_ptr(), 64)
+        };
+        // The registers' places, two by two: two channels' of a pixel or two pixels' of a channel.
+        for i in 0..(P * R).div_ceil(2) {
+            let (a, b) = (2 * i, if 2 * i + 1 < P * R { 2 * i + 1 } else { 2 * i });
+            let place = |n: usize| (n / R) * stride + n % R * S::LANES;
+            // SAFETY: `whole` pixels hold R registers; so do those of `edge`. A null residual is
+            // not looked at.
+            unsafe {
+                let pair = [sums[a / R][a % R], sums[b / R][b % R]];
+                let scales = [scales[a % R], scales[b % R]];
+                let residual = [residual.wrapping_add(place(a)), residual.wrapping_add(place(b))];
+                let to = [to.add(place(a)), to.add(place(b))];
+                finish(simd, pair, scales, self.output, residual, to);
+            }
+        }
+        if !whole {
+            // SAFETY: the caller's promise.
+            unsafe { edge.store(self.to, self.stride, self.valid, P) };
+        }
+    }
+}
+
+/// Whole registers in place of pixels that have fewer channels.
+struct Edge {
+    residual: [u8; 64 * PIXELS],
+    to: [u8; 64 * PIXELS],
+}
+
+impl Edge {
+    #[inline(always)]
+    fn new() -> Self {
+        Self { residual: [0; 64 * PIXELS], to: [0; 64 * PIXELS] }
+    }
+
+    /// # Safety
+    /// `from`, if not null, holds `valid` bytes of each pixel.
+    unsafe fn load(&mut self, from: *const u8, stride: usize, valid: usize, pixels: usize) {
+        for p in (0..pixels).filter(|_| !from.is_null()) {
+            // SAFETY: as above.
+            let bytes = unsafe { std::slice::from_raw_parts(from.add(p * stride), valid) };
+            self.residual[p * 64..][..valid].copy_from_slice(bytes);
+        }
+    }
+
+    /// # Safety
+    /// `to` holds `valid` bytes of each pixel.
+    unsafe fn store(&self, to: *mut u8, stride: usize, valid: usize, pixels: usize) {
+        for p in 0..pixels {
+            // SAFETY: as above.
+            let bytes = unsafe { std::slice::from_raw_parts_mut(to.add(p * stride), valid) };
+            bytes.copy_from_slice(&self.to[p * 64..][..valid]);
+        }
+    }
+}
+
+/// The accumulators of `P` pixels by `R` registers of output channels.
+///
+/// # Safety
+/// As for [`Simd`]: `elements` holds `P` rows of `groups` groups, `row` elements apart; `weights`
+/// holds `groups` times `R` registers, `bias` `R` registers.
+#[inline(always)]
+unsafe fn tile<S: Simd, const P: usize, const R: usize>(
+    simd: S,
+    groups: usize,
+    elements: *const S::Element,
+    row: usize,
+    weights: *const i8,
+    bias: *const i32,
+) -> [[S::Sum; R]; P] {
+    // SAFETY: all offsets lie within what the caller promises.
+    unsafe {
+        let mut start = [simd.sums(bias); R];
+        for r in 1..R {
+            start[r] = simd.sums(bias.add(r * S::LANES));
+        }
+        let mut sums = [start; P];
+        for group in 0..groups {
+            let at = weights.add(group * R * S::LANES * S::GROUP);
+            let mut weights = [simd.weights(at); R];
+            for r in 1..R {
+                weights[r] = simd.weights(at.add(r * S::LANES * S::GROUP));
+            }
+            let elements = elements.add(group * S::GROUP);
+            for p in 0..P {
+                let element = simd.broadcast(elements.add(p * row));
+                for r in 0..R {
+                    sums[p][r] = simd.dot(sums[p][r], element, weights[r]);
+                }
+            }
+        }
+        sums
+    }
+}
