@@ -85,34 +85,27 @@ impl Kernel for Run<'_> {
             let to = &mut self.to[channel..];
             let row = matrix.row::<S>();
             let inputs = self.dense.input_channels;
-            if self.dense.is_pointwise() {
-                let bytes = &self.input[self.first * inputs..][..pixels * inputs];
-                match S::elements(bytes).filter(|_| row == inputs) {
-                    Some(elements) => {
-                        matrix.multiply(simd, elements, self.output, stride, residual, to);
-                    }
-                    None => {
-                        let elements = self.scratch.elements(pixels * row);
-                        if row == inputs {
-                            convert(simd, bytes, elements);
-                        } else if inputs > 0 {
-                            let rows = elements.chunks_exact_mut(row);
-                            for (row, bytes) in rows.zip(bytes.chunks_exact(inputs)) {
-                                convert(simd, bytes, &mut row[..inputs]);
-                            }
+            let bytes = match self.dense.is_pointwise() && row == inputs {
+                true => &self.input[self.first * inputs..][..pixels * inputs],
+                false => &[],
+            };
+            let elements = match S::elements(bytes).filter(|elements| !elements.is_empty()) {
+                Some(elements) => elements,
+                None => {
+                    let elements = self.scratch.elements(pixels * row);
+                    if bytes.is_empty() {
+                        for (pixel, row) in elements.chunks_exact_mut(row).enumerate() {
+                            let place = self.first + pixel;
+                            let place = [place / self.width, place % self.width];
+                            gather(simd, self.dense, self.input, self.shape, group, place, row);
                         }
-                        matrix.multiply(simd, elements, self.output, stride, residual, to);
+                    } else {
+                        convert(simd, bytes, elements);
                     }
+                    elements
                 }
-            } else {
-                let elements = self.scratch.elements(pixels * row);
-                for (pixel, elements) in elements.chunks_exact_mut(row).enumerate() {
-                    let place = self.first + pixel;
-                    let place = [place / self.width, place % self.width];
-                    gather(simd, self.dense, self.input, self.shape, group, place, elements);
-                }
-                matrix.multiply(simd, elements, self.output, stride, residual, to);
-            }
+            };
+            matrix.multiply(simd, elements, self.output, stride, residual, to);
         }
     }
 }

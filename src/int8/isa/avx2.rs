@@ -32,6 +32,7 @@ impl Simd for Avx2 {
     type Sum = __m256i;
     type Float = __m256;
     type Operand = __m256i;
+    type Limits = (__m256i, __m128i, __m128i);
 
     const LANES: usize = 8;
     const GROUP: usize = 2;
@@ -143,16 +144,23 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
-    unsafe fn store(self, sums: [__m256i; 2], zero_point: i16, clamp: Clamp, to: [*mut u8; 2]) {
+    unsafe fn limits(self, zero_point: u8, clamp: Clamp) -> Self::Limits {
         unsafe {
-            let words = _mm256_packs_epi32(sums[0], sums[1]);
-            let words = _mm256_adds_epi16(words, _mm256_set1_epi16(zero_point));
+            let zero_point = _mm256_set1_epi16(zero_point.into());
+            (zero_point, _mm_set1_epi8(clamp.low as i8), _mm_set1_epi8(clamp.high as i8))
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn store(self, sums: [__m256i; 2], limits: Self::Limits, to: [*mut u8; 2]) {
+        let (zero_point, lowest, highest) = limits;
+        unsafe {
+            let words = _mm256_adds_epi16(_mm256_packs_epi32(sums[0], sums[1]), zero_point);
             let bytes = _mm256_packus_epi16(words, words);
             // Each half holds 4 bytes of the first sum, then 4 of the second.
             let low = _mm256_castsi256_si128(bytes);
             let bytes = _mm_unpacklo_epi32(low, _mm256_extracti128_si256::<1>(bytes));
-            let bytes = _mm_max_epu8(bytes, _mm_set1_epi8(clamp.low as i8));
-            let bytes = _mm_min_epu8(bytes, _mm_set1_epi8(clamp.high as i8));
+            let bytes = _mm_min_epu8(_mm_max_epu8(bytes, lowest), highest);
             _mm_storel_epi64(to[0].cast(), bytes);
             _mm_storeh_pd(to[1].cast(), _mm_castsi128_pd(bytes));
         }

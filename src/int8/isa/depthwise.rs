@@ -9,7 +9,7 @@
 //! With a vertical dilation `d` (and stride 1) the rows of every remainder modulo `d` are convolved
 //! as a picture of their own.
 
-use super::{Output, Scratch, Simd, finish};
+use super::{Output, Scratch, Simd, unrolled};
 use crate::int8::reference::Filters;
 use crate::int8::{Shape, Window};
 
@@ -156,10 +156,11 @@ impl Kernels {
                 for tile in 0..tiles {
                     let place = [phase + tile * self.rows * dilation, outputs - tile * self.rows];
                     let elements = &elements[tile * strip.columns * size..];
-                    if self.rows == 2 {
-                        strip.row::<S, 2>(simd, elements, block, place, to);
-                    } else {
-                        strip.row::<S, 1>(simd, elements, block, place, to);
+                    match (self.rows, residual.is_some()) {
+                        (2, false) => strip.row::<S, false, 2>(simd, elements, block, place, to),
+                        (2, true) => strip.row::<S, true, 2>(simd, elements, block, place, to),
+                        (_, false) => strip.row::<S, false, 1>(simd, elements, block, place, to),
+                        (_, true) => strip.row::<S, true, 1>(simd, elements, block, place, to),
                     }
                 }
             }
@@ -216,7 +217,7 @@ impl Strip<'_> {
 
     /// Computes one tile's rows of outputs: `place` is the first of them and how many are left.
     #[inline(always)]
-    fn row<S: Simd, const R: usize>(
+    fn row<S: Simd, const ADD: bool, const R: usize>(
         &self,
         simd: S,
         elements: &[S::Element],
@@ -268,23 +269,17 @@ impl Strip<'_> {
             // SAFETY: a register of scales, and places of a register of bytes.
             unsafe {
                 let scales = [simd.floats(scales.as_ptr()); 2];
-                macro_rules! pair {
-                    ($a:expr, $b:expr) => {{
-                        let (a, b) = (place($a.0, $a.1), place($b.0, $b.1));
-                        let pair = [sums[$a.0][$a.1], sums[$b.0][$b.1]];
-                        finish(simd, pair, scales, self.output, [a.0, b.0], [a.1, b.1]);
-                    }};
-                }
-                if R == 2 {
-                    for column in 0..COLUMNS {
-                        pair!((0, column), (1 % R, column));
-                    }
-                } else {
-                    for half in 0..COLUMNS.div_ceil(2) {
-                        let second = if half * 2 + 1 < COLUMNS { half * 2 + 1 } else { half * 2 };
-                        pair!((0, half * 2), (0, second));
-                    }
-                }
+                let limits = self.output.limits(simd);
+                // Two by two: the same column of two rows, or two columns of a row.
+                unrolled!(i < (COLUMNS * R).div_ceil(2) => {
+                    let second = (2 * i + 1).min(COLUMNS * R - 1);
+                    let (a, b) = ((2 * i % R, 2 * i / R), (second % R, second / R));
+                    let pair = [sums[a.0][a.1], sums[b.0][b.1]];
+                    let (a, b) = (place(a.0, a.1), place(b.0, b.1));
+                    self.output.finish::<S, ADD>(
+                        simd, pair, scales, limits, [a.0, b.0], [a.1, b.1],
+                    );
+                });
             }
             column += COLUMNS;
             if column >= self.width {

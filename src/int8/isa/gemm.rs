@@ -5,7 +5,7 @@
 //! accumulators stay in registers while the inputs go by. The arrays of registers are indexed by
 //! constants only once the loops over them are unrolled: anything else would keep them in memory.
 
-use super::{Output, Simd, finish};
+use super::{Output, Simd, unrolled};
 use crate::int8::expect_len;
 
 /// Pixels of a tile.
@@ -118,26 +118,39 @@ impl Matrix {
         assert!(residual.is_none_or(|residual| residual.len() >= to.len()));
         let tiles = pixels.div_ceil(PIXELS);
         for panel in &self.panels {
+            let valid = (self.outputs - panel.first).min(panel.registers * S::LANES);
+            let mut job = Job {
+                panel,
+                groups: self.groups,
+                weights: self.weights[panel.weights..].as_ptr(),
+                bias: self.bias[panel.bias..].as_ptr(),
+                scales: self.scales[panel.bias..].as_ptr(),
+                elements: elements.as_ptr(),
+                row,
+                output,
+                stride,
+                valid,
+                residual: match residual {
+                    Some(residual) => residual[panel.first..].as_ptr(),
+                    None => std::ptr::null(),
+                },
+                to: to[panel.first..].as_mut_ptr(),
+            };
+            // Tiles of even size: fewer registers idle than in a small last one.
             for tile in 0..tiles {
-                // Tiles of even size: fewer registers idle than in a small last one.
-                let (from, end) = (tile * pixels / tiles, (tile + 1) * pixels / tiles);
-                let job = Job {
-                    matrix: self,
-                    panel,
-                    elements: elements[from * row..end * row].as_ptr(),
-                    row,
-                    output,
-                    stride,
-                    valid: (self.outputs - panel.first).min(panel.registers * S::LANES),
-                    residual: match residual {
-                        Some(residual) => residual[from * stride + panel.first..].as_ptr(),
-                        None => std::ptr::null(),
-                    },
-                    to: to[from * stride + panel.first..].as_mut_ptr(),
-                };
-                // SAFETY: the slices above hold the rows from..end of the elements; the asserts
-                // give that they hold `valid` bytes of each of these pixels.
-                unsafe { job.run(simd, end - from) }
+                let pixels = pixels / tiles + usize::from(tile < pixels % tiles);
+                // SAFETY: the tiles have `pixels` rows together. The asserts say that the slices
+                // hold as many, with `valid` bytes of each pixel; `new` pushed all the panel needs.
+                unsafe {
+                    if residual.is_some() {
+                        job.run::<S, true>(simd, pixels);
+                    } else {
+                        job.run::<S, false>(simd, pixels);
+                    }
+                }
+                job.elements = job.elements.wrapping_add(pixels * row);
+                job.residual = job.residual.wrapping_add(pixels * stride);
+                job.to = job.to.wrapping_add(pixels * stride);
             }
         }
     }
@@ -186,8 +199,11 @@ impl Matrix {
 
 /// One tile.
 struct Job<'a, E> {
-    matrix: &'a Matrix,
     panel: &'a Panel,
+    groups: usize,
+    weights: *const i8,
+    bias: *const i32,
+    scales: *const f32,
     elements: *const E,
     row: usize,
     output: &'a Output,
@@ -200,20 +216,20 @@ struct Job<'a, E> {
 
 impl<E> Job<'_, E> {
     /// # Safety
-    /// The pointers hold `pixels` rows.
+    /// The pointers hold `pixels` rows, `valid` bytes of each, and what the panel needs.
     #[inline(always)]
-    unsafe fn run<S: Simd<Element = E>>(&self, simd: S, pixels: usize) {
+    unsafe fn run<S: Simd<Element = E>, const ADD: bool>(&self, simd: S, pixels: usize) {
         macro_rules! pixels {
             ($registers:literal) => {
                 // SAFETY: the caller's promise, for as many pixels.
                 unsafe {
                     match pixels {
-                        1 => self.tile::<S, 1, $registers>(simd),
-                        2 => self.tile::<S, 2, $registers>(simd),
-                        3 => self.tile::<S, 3, $registers>(simd),
-                        4 => self.tile::<S, 4, $registers>(simd),
-                        5 => self.tile::<S, 5, $registers>(simd),
-                        _ => self.tile::<S, 6, $registers>(simd),
+                        1 => self.tile::<S, ADD, 1, $registers>(simd),
+                        2 => self.tile::<S, ADD, 2, $registers>(simd),
+                        3 => self.tile::<S, ADD, 3, $registers>(simd),
+                        4 => self.tile::<S, ADD, 4, $registers>(simd),
+                        5 => self.tile::<S, ADD, 5, $registers>(simd),
+                        _ => self.tile::<S, ADD, 6, $registers>(simd),
                     }
                 }
             };
@@ -227,49 +243,50 @@ impl<E> Job<'_, E> {
     }
 
     /// # Safety
-    /// The pointers hold `P` rows.
+    /// As for `run`, with `P` pixels and `R` registers.
     #[inline(always)]
-    unsafe fn tile<S: Simd<Element = E>, const P: usize, const R: usize>(&self, simd: S) {
-        let weights = self.matrix.weights[self.panel.weights..].as_ptr();
-        let bias = self.matrix.bias[self.panel.bias..].as_ptr();
-        let scales = self.matrix.scales[self.panel.bias..].as_ptr();
-        // SAFETY: the matrix holds the weights, biases and scales of all its panels.
-        let sums = unsafe {
-            tile::<S, P, R>(simd, self.matrix.groups, self.elements, self.row, weights, bias)
-        };
-        // SAFETY: likewise.
-        let scales = unsafe {
-            let mut registers = [simd.floats(scales); R];
+    unsafe fn tile<S: Simd<Element = E>, const ADD: bool, const P: usize, const R: usize>(
+        &self,
+        simd: S,
+    ) {
+        // SAFETY: the caller's promise.
+        let (sums, scales, limits) = unsafe {
+            let (row, weights, bias) = (self.row, self.weights, self.bias);
+            let sums = tile::<S, P, R>(simd, self.groups, self.elements, row, weights, bias);
+            let mut scales = [simd.floats(self.scales); R];
             for r in 1..R {
-                registers[r] = simd.floats(scales.add(r * S::LANES));
+                scales[r] = simd.floats(self.scales.add(r * S::LANES));
             }
-            registers
-        };
-        let whole = self.valid == R * S::LANES;
-        let mut edge = Edge::new();
-        let (residual, to, stride) = if whole {
-            (self.residual, self.to, self.stride)
-        } else {
-            // SAFETY: the caller's promise: there are `valid` bytes a pixel.
-            unsafe { edge.load(self.residual, self.stride, self.valid, P) };
-            (edge.residual.as_ptr(), edge.to.as_mut_ptr(), 64)
+            (sums, scales, self.output.limits(simd))
         };
         // The registers' places, two by two: two channels' of a pixel or two pixels' of a channel.
-        for i in 0..(P * R).div_ceil(2) {
-            let (a, b) = (2 * i, if 2 * i + 1 < P * R { 2 * i + 1 } else { 2 * i });
-            let place = |n: usize| (n / R) * stride + n % R * S::LANES;
-            // SAFETY: `whole` pixels hold R registers; so do those of `edge`. A null residual is
-            // not looked at.
-            unsafe {
-                let pair = [sums[a / R][a % R], sums[b / R][b % R]];
-                let scales = [scales[a % R], scales[b % R]];
-                let residual = [residual.wrapping_add(place(a)), residual.wrapping_add(place(b))];
-                let to = [to.add(place(a)), to.add(place(b))];
-                finish(simd, pair, scales, self.output, residual, to);
-            }
+        macro_rules! store {
+            ($residual:expr, $to:expr, $stride:expr) => {
+                unrolled!(i < (P * R).div_ceil(2) => {
+                    let (a, b) = (2 * i, if 2 * i + 1 < P * R { 2 * i + 1 } else { 2 * i });
+                    let (at, bt) =
+                        (a / R * $stride + a % R * S::LANES, b / R * $stride + b % R * S::LANES);
+                    let pair = [sums[a / R][a % R], sums[b / R][b % R]];
+                    let scales = [scales[a % R], scales[b % R]];
+                    let residual = [$residual.wrapping_add(at), $residual.wrapping_add(bt)];
+                    // SAFETY: each pixel has R registers of bytes.
+                    unsafe {
+                        let to = [$to.add(at), $to.add(bt)];
+                        self.output.finish::<S, ADD>(simd, pair, scales, limits, residual, to);
+                    }
+                })
+            };
         }
-        if !whole {
-            // SAFETY: the caller's promise.
+        if self.valid == R * S::LANES {
+            store!(self.residual, self.to, self.stride);
+        } else {
+            let mut edge = Edge::new();
+            if ADD {
+                // SAFETY: the caller's promise: there are `valid` bytes a pixel.
+                unsafe { edge.load(self.residual, self.stride, self.valid, P) };
+            }
+            store!(edge.residual.as_ptr(), edge.to.as_mut_ptr(), 64);
+            // SAFETY: likewise.
             unsafe { edge.store(self.to, self.stride, self.valid, P) };
         }
     }
@@ -288,9 +305,9 @@ impl Edge {
     }
 
     /// # Safety
-    /// `from`, if not null, holds `valid` bytes of each pixel.
+    /// `from` holds `valid` bytes of each pixel.
     unsafe fn load(&mut self, from: *const u8, stride: usize, valid: usize, pixels: usize) {
-        for p in (0..pixels).filter(|_| !from.is_null()) {
+        for p in 0..pixels {
             // SAFETY: as above.
             let bytes = unsafe { std::slice::from_raw_parts(from.add(p * stride), valid) };
             self.residual[p * 64..][..valid].copy_from_slice(bytes);
@@ -329,15 +346,19 @@ unsafe fn tile<S: Simd, const P: usize, const R: usize>(
             start[r] = simd.sums(bias.add(r * S::LANES));
         }
         let mut sums = [start; P];
+        let middle = elements.wrapping_add(3 * row);
         for group in 0..groups {
             let at = weights.add(group * R * S::LANES * S::GROUP);
             let mut weights = [simd.weights(at); R];
             for r in 1..R {
                 weights[r] = simd.weights(at.add(r * S::LANES * S::GROUP));
             }
-            let elements = elements.add(group * S::GROUP);
+            // Two pointers, from which no pixel is further than an address can say.
+            let lower = elements.add(group * S::GROUP);
+            let upper = middle.wrapping_add(group * S::GROUP);
             for p in 0..P {
-                let element = simd.broadcast(elements.add(p * row));
+                let half = if p < 3 { lower.add(p * row) } else { upper.add((p - 3) * row) };
+                let element = simd.broadcast(half);
                 for r in 0..R {
                     sums[p][r] = simd.dot(sums[p][r], element, weights[r]);
                 }

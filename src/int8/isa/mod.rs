@@ -167,6 +167,8 @@ pub(in crate::int8) trait Simd: Copy + Send + Sync {
     type Float: Copy;
     /// `LANES` groups of elements or of weights.
     type Operand: Copy;
+    /// What outputs are clamped to.
+    type Limits: Copy;
 
     /// Output channels of a register; at most 16.
     const LANES: usize;
@@ -208,8 +210,10 @@ pub(in crate::int8) trait Simd: Copy + Send + Sync {
     unsafe fn store_floats(self, sum: Self::Sum, scale: Self::Float, to: *mut f32);
     /// Adds `LANES` bytes of a residual to what [`Simd::scale`] returned, as `output` says.
     unsafe fn add(self, rounded: Self::Sum, residual: *const u8, output: &Output) -> Self::Sum;
+    /// A zero point and a clamp for [`Simd::store`].
+    unsafe fn limits(self, zero_point: u8, clamp: Clamp) -> Self::Limits;
     /// Stores `clamp(sum + zero_point)` as `LANES` bytes at each of two places.
-    unsafe fn store(self, sums: [Self::Sum; 2], zero_point: i16, clamp: Clamp, to: [*mut u8; 2]);
+    unsafe fn store(self, sums: [Self::Sum; 2], limits: Self::Limits, to: [*mut u8; 2]);
 }
 
 /// What becomes of accumulators, apart from their scales.
@@ -234,34 +238,62 @@ pub(super) fn convert<S: Simd>(simd: S, from: &[u8], to: &mut [S::Element]) {
     unsafe { simd.convert(from.as_ptr(), to.as_mut_ptr(), from.len()) }
 }
 
-/// Scales rounded accumulators, adds their residual and stores them.
-///
-/// # Safety
-/// As for [`Simd`]; `residual` is valid for `LANES` bytes where the output adds one.
-#[inline(always)]
-unsafe fn finish<S: Simd>(
-    simd: S,
-    sums: [S::Sum; 2],
-    scales: [S::Float; 2],
-    output: &Output,
-    residual: [*const u8; 2],
-    to: [*mut u8; 2],
-) {
-    // SAFETY: the caller's promises are those of the methods.
-    unsafe {
-        let rounded = [simd.scale(sums[0], scales[0]), simd.scale(sums[1], scales[1])];
-        match &output.residual {
-            None => simd.store(rounded, i16::from(output.zero_point), output.clamp, to),
-            Some((adder, _)) => {
-                let sums = [
-                    simd.add(rounded[0], residual[0], output),
-                    simd.add(rounded[1], residual[1], output),
-                ];
-                simd.store(sums, 0, adder.clamp, to);
+impl Output {
+    /// The limits of what is stored.
+    ///
+    /// # Safety
+    /// As for [`Simd`].
+    #[inline(always)]
+    unsafe fn limits<S: Simd>(&self, simd: S) -> S::Limits {
+        // SAFETY: the caller's promise.
+        unsafe {
+            match &self.residual {
+                None => simd.limits(self.zero_point, self.clamp),
+                Some((adder, _)) => simd.limits(0, adder.clamp),
             }
         }
     }
+
+    /// Scales accumulators, adds their residual if `ADD`, and stores them.
+    ///
+    /// # Safety
+    /// As for [`Simd`]; `residual` is valid for `LANES` bytes if `ADD`.
+    #[inline(always)]
+    unsafe fn finish<S: Simd, const ADD: bool>(
+        &self,
+        simd: S,
+        sums: [S::Sum; 2],
+        scales: [S::Float; 2],
+        limits: S::Limits,
+        residual: [*const u8; 2],
+        to: [*mut u8; 2],
+    ) {
+        // SAFETY: the caller's promises are those of the methods.
+        unsafe {
+            let mut sums = [simd.scale(sums[0], scales[0]), simd.scale(sums[1], scales[1])];
+            if ADD {
+                sums[0] = simd.add(sums[0], residual[0], self);
+                sums[1] = simd.add(sums[1], residual[1], self);
+            }
+            simd.store(sums, limits, to);
+        }
+    }
 }
+
+/// Writes a statement for each of twelve indices: what indexes registers by a rolled loop keeps them
+/// in memory.
+macro_rules! unrolled {
+    ($index:ident < $end:expr => $body:block) => {
+        unrolled!(@ $index, $end, $body, 0 1 2 3 4 5 6 7 8 9 10 11)
+    };
+    (@ $index:ident, $end:expr, $body:block, $($n:literal)*) => {
+        $(if $n < $end {
+            let $index: usize = $n;
+            $body
+        })*
+    };
+}
+use unrolled;
 
 #[cfg(test)]
 mod tests {
