@@ -27,6 +27,11 @@ impl Concat {
         Ok(Self { inputs: parts, channels })
     }
 
+    /// The channels of each input.
+    pub fn channels(&self) -> impl Iterator<Item = usize> + '_ {
+        self.inputs.iter().map(|(channels, _)| *channels)
+    }
+
     /// Joins the inputs' pixels.
     ///
     /// # Panics

@@ -150,6 +150,11 @@ impl Convolution {
         })
     }
 
+    /// Channels of the input.
+    pub fn input_channels(&self) -> usize {
+        self.input_channels
+    }
+
     /// The shape of the output for an input; without pixels where the kernel does not fit.
     pub fn output_shape(&self, shape: Shape) -> Shape {
         let [height, width] = self.window.places(shape);

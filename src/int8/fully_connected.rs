@@ -42,6 +42,16 @@ enum Plan {
 }
 
 impl FullyConnected {
+    /// Length of the input.
+    pub fn inputs(&self) -> usize {
+        self.inputs
+    }
+
+    /// Length of the output.
+    pub fn outputs(&self) -> usize {
+        self.outputs
+    }
+
     /// A linear layer.
     ///
     /// # Errors

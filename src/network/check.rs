@@ -11,7 +11,7 @@ use tract_onnx::prelude::Framework;
 
 use super::graph::{Graph, attribute, title};
 use super::head::{self, FoundHead};
-use super::{guard, wire};
+use super::{guard, quantized, wire};
 use crate::error::Error;
 
 /// The largest model file, in bytes.
@@ -110,6 +110,7 @@ pub(super) fn check_proto(mut proto: ModelProto) -> Result<Checked, String> {
         return Err(format!("its graph has {} nodes; the limit is {MAX_NODES}", graph.node.len()));
     }
     graph.node.iter().try_for_each(check_node)?;
+    guard::catch(|| quantized::unfold::unfold(graph)).unwrap_or_else(Err)?;
     let input = input(graph, metadata_layout.as_deref())?;
     // A panic can only come from reading a weight of the head.
     let head = guard::catch(|| choose_head(graph)).unwrap_or_else(Err)?;
@@ -331,7 +332,7 @@ fn check_output(output: &ValueInfoProto) -> Result<(), String> {
 }
 
 /// Makes `outputs` the outputs of `graph`, and drops the nodes that neither needs.
-fn keep(graph: &mut GraphProto, outputs: [&String; 2]) {
+pub(super) fn keep(graph: &mut GraphProto, outputs: [&String; 2]) {
     let needed: HashSet<usize> = {
         let index: std::collections::HashMap<&str, usize> = graph
             .node

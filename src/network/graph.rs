@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use tract_onnx::data_resolver::FopenDataResolver;
+use tract_onnx::pb::tensor_proto::DataType;
 use tract_onnx::pb::{AttributeProto, GraphProto, NodeProto, TensorProto};
 use tract_onnx::tensor::load_tensor;
 
@@ -88,11 +89,45 @@ impl<'a> Graph<'a> {
         }
     }
 
+    /// The integers that `tensor` holds, exactly; none where it is no initializer of i32.
+    pub(super) fn integers(&self, tensor: &str) -> Option<Vec<i32>> {
+        let tensor = load_tensor(&FopenDataResolver, self.initializer(tensor)?, None).ok()?;
+        Some(tensor.try_as_plain_ram().ok()?.as_slice::<i32>().ok()?.to_vec())
+    }
+
+    /// The shape of a weight, quantized or not.
+    pub(super) fn shape(&self, tensor: &str) -> Option<Vec<usize>> {
+        let tensor = match self.producer(tensor) {
+            Some((node, 0)) if node.op_type == "DequantizeLinear" => node.input.first()?,
+            _ => tensor,
+        };
+        let sides = self.initializer(tensor)?.dims.iter();
+        sides.map(|&side| usize::try_from(side).ok()).collect()
+    }
+
+    /// Whether `tensor` is a constant of unsigned bytes.
+    pub(super) fn is_u8(&self, tensor: &str) -> bool {
+        self.is_of(tensor, DataType::Uint8)
+    }
+
+    /// Whether `tensor` is a constant of signed bytes.
+    pub(super) fn is_i8(&self, tensor: &str) -> bool {
+        self.is_of(tensor, DataType::Int8)
+    }
+
+    fn is_of(&self, tensor: &str, wanted: DataType) -> bool {
+        let kind = match self.producer(tensor) {
+            Some((node, 0)) if node.op_type == "Constant" => {
+                attribute(node, "value").and_then(|value| value.t.as_ref())
+            }
+            _ => self.initializer(tensor),
+        };
+        kind.is_some_and(|t| t.data_type == wanted as i32)
+    }
+
     /// The range of the 8-bit type of a zero point; u8 where there is none.
     fn integer_range(&self, zero_point: Option<&String>) -> (f32, f32) {
-        let signed = zero_point
-            .and_then(|name| self.initializer(name))
-            .is_some_and(|t| t.data_type == tract_onnx::pb::tensor_proto::DataType::Int8 as i32);
+        let signed = zero_point.is_some_and(|name| self.is_i8(name));
         if signed { (-128.0, 127.0) } else { (0.0, 255.0) }
     }
 }

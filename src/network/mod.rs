@@ -13,6 +13,7 @@ mod head;
 mod labels;
 mod metadata;
 mod preprocess;
+mod quantized;
 mod wire;
 
 pub use labels::Labels;
@@ -24,13 +25,14 @@ use std::sync::Arc;
 
 use activations::{Activations, Head};
 use check::Checked;
-use engine::Engine;
+use engine::{Engine, Values};
 use metadata::Metadata;
 use preprocess::{Format, Preprocess};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::frame::Frame;
 use crate::geometry::Size;
+use crate::int8::Isa;
 
 /// EfficientNet-Lite0, ImageNet-1k, int8.
 static EMBEDDED: &[u8] = include_bytes!("../../models/efficientnet-lite0-int8.onnx");
@@ -92,7 +94,7 @@ impl Network {
         let metadata = Metadata::read(&checked.proto).map_err(in_file)?;
         let size = input_size(&checked, options.input_size, &name)?;
         let format = format(&checked, &metadata, options, size)?;
-        let engine = Engine::new(&checked, size).map_err(in_file)?;
+        let engine = Engine::new(&checked, size, Isa::from_env()?).map_err(in_file)?;
         let labels = Labels::new(
             metadata.labels,
             metadata.wordnet_ids,
@@ -110,8 +112,8 @@ impl Network {
         let given = [options.mean.or(metadata.mean), options.std.or(metadata.std)];
         Ok(Self {
             name,
+            preprocess: Preprocess::new(format, engine.takes),
             engine,
-            preprocess: Preprocess::new(format),
             takes_bytes: checked.input.bytes,
             assumed: !checked.input.bytes && given.contains(&None),
             head,
@@ -125,10 +127,11 @@ impl Network {
     /// `Skip` for a frame whose size and pixels do not agree.
     pub fn prepare(&mut self, frame: &Frame) -> Result<()> {
         self.preprocess.resize(frame)?;
-        let done = if self.takes_bytes {
-            self.engine.fill(|tensor| self.preprocess.copy(tensor))
-        } else {
-            self.engine.fill(|tensor| self.preprocess.normalize(tensor))
+        let done = match self.engine.takes.values {
+            Values::Normalized => self.engine.fill(|tensor| self.preprocess.normalize(tensor)),
+            Values::Pixels | Values::Quantized(_) => {
+                self.engine.fill(|tensor| self.preprocess.write_bytes(tensor))
+            }
         };
         done.map_err(|error| Error::invalid(engine::explain(&error)))
     }
@@ -239,7 +242,7 @@ fn format(
             "mean {mean:?} and std {std:?} cannot normalize a pixel"
         )));
     }
-    Ok(Format { size, channels_last: checked.input.channels_last, bgr: metadata.bgr, mean, std })
+    Ok(Format { size, bgr: metadata.bgr, mean, std })
 }
 
 /// Writes the softmax of `logits`.

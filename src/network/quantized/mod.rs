@@ -1,0 +1,324 @@
+//! Quantized networks in integers: what stands between DequantizeLinear and QuantizeLinear nodes
+//! becomes operators of [`int8`](crate::int8), which tract then runs as its own.
+//!
+//! The rewrite works on the ONNX graph, where the integer weights still are what they were:
+//! [`unfold`] first brings the operators of ONNX Runtime's own quantized form (QLinearConv and its
+//! like) into that of QuantizeLinear and DequantizeLinear nodes, [`plan`] reads int8 operators out
+//! of it, and [`operator`] is such an operator in tract's graph. What fits none of them is left to
+//! tract, which computes it in f32, and is reported.
+//!
+//! Pictures lie channels last between int8 operators: the tensor `t` of the graph is `t` with a
+//! suffix there, and a Transpose stands where other operators read or write it.
+
+mod operator;
+mod plan;
+mod read;
+pub(super) mod unfold;
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+
+use tract_onnx::pb::attribute_proto::AttributeType;
+use tract_onnx::pb::{AttributeProto, GraphProto, ModelProto, NodeProto};
+
+use super::check;
+use super::graph::{Graph, title};
+use crate::int8::{Add, AddSpec, Isa, Operand, Quantization, Quantize};
+pub(super) use operator::Int8;
+use operator::Operator;
+use plan::{Planned, Planner};
+use read::{Misfit, input, output};
+
+/// A network whose quantized part is int8 operators.
+#[derive(Debug)]
+pub(super) struct Rewritten {
+    pub(super) proto: ModelProto,
+    /// The int8 operators, by the names of their nodes, whose types tract does not know.
+    pub(super) operators: HashMap<String, Int8>,
+    /// The input takes bytes that read so, channels last, in place of f32.
+    pub(super) input: Option<Quantization>,
+    /// The feature maps are given as bytes that read so, channels last, in place of f32.
+    pub(super) features: Option<Quantization>,
+    pub(super) left: Vec<Left>,
+}
+
+/// A quantized operator that is left to tract.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Left {
+    /// Its node.
+    pub node: String,
+    /// Why it is no int8 operator.
+    pub why: String,
+}
+
+/// The type of the nodes that stand for int8 operators.
+const INT8: &str = "CamliveInt8";
+
+/// Where an operator is put out channels last.
+const CHANNELS_LAST: &str = "/channels_last";
+
+/// Rewrites a checked network, whose outputs are its feature maps and logits, for an instruction
+/// set. `channels_last` tells how its input lies.
+///
+/// # Errors
+/// Where the quantization of a node contradicts itself; names the node.
+pub(super) fn rewrite(
+    proto: &ModelProto,
+    isa: Isa,
+    channels_last: bool,
+) -> Result<Rewritten, String> {
+    let graph = proto.graph.as_ref().ok_or("it holds no graph")?;
+    let mut rewrite = Rewrite::new(graph, isa);
+    rewrite.plan()?;
+    let mut placed = rewrite.place()?;
+    let left = rewrite.left;
+    let mut proto = proto.clone();
+    let graph = proto.graph.as_mut().ok_or("it holds no graph")?;
+    let weights: HashSet<&str> = graph.initializer.iter().map(|t| t.name.as_str()).collect();
+    let input = graph
+        .input
+        .iter()
+        .find(|value| !weights.contains(value.name.as_str()))
+        .and_then(|value| placed.take_bytes(&value.name, channels_last));
+    graph.node = placed.nodes;
+    let features = give_bytes(graph);
+    let outputs = graph.output.iter().map(|value| value.name.clone()).collect::<Vec<_>>();
+    let [features_name, logits] = &outputs[..] else { return Err("not two outputs".into()) };
+    check::keep(graph, [features_name, logits]);
+    let used: HashSet<&str> = graph.node.iter().map(|node| node.name.as_str()).collect();
+    let operators = placed
+        .operators
+        .into_iter()
+        .filter(|(name, _)| used.contains(name.as_str()))
+        .map(|(name, operator)| (name, Int8(Arc::new(operator))))
+        .collect();
+    Ok(Rewritten { proto, operators, input, features, left })
+}
+
+struct Rewrite<'a> {
+    planner: Planner<'a>,
+    /// What stands in the place of a node, by the node's number, with the tensor that it makes.
+    planned: BTreeMap<usize, (String, Planned)>,
+    /// The numbers of the nodes that read a tensor; one past the last for an output of the graph.
+    readers: HashMap<&'a str, Vec<usize>>,
+    left: Vec<Left>,
+}
+
+impl<'a> Rewrite<'a> {
+    fn new(graph: &'a GraphProto, isa: Isa) -> Self {
+        let mut readers: HashMap<&str, Vec<usize>> = HashMap::new();
+        for (i, node) in graph.node.iter().enumerate() {
+            node.input.iter().for_each(|name| readers.entry(name).or_default().push(i));
+        }
+        for value in &graph.output {
+            readers.entry(&value.name).or_default().push(graph.node.len());
+        }
+        let planner = Planner { graph: Graph::new(graph), isa };
+        Self { planner, planned: BTreeMap::new(), readers, left: Vec::new() }
+    }
+
+    fn plan(&mut self) -> Result<(), String> {
+        // Where the convolutions stand, by the tensors that they make.
+        let mut convolutions = HashMap::new();
+        for (i, node) in self.planner.graph.proto.node.iter().enumerate() {
+            let planned = match node.op_type.as_str() {
+                "QuantizeLinear" if self.planner.graph.constant(input(node, 0)).is_none() => {
+                    self.planner.quantized(node)
+                }
+                "Gemm" | "MatMul" if self.planner.bytes(input(node, 0)).is_ok() => {
+                    self.planner.linear(node)
+                }
+                _ => continue,
+            };
+            let planned = match planned {
+                Ok(Planned::Add { inputs, spec }) => self.joined(inputs, spec, &convolutions),
+                Ok(planned) => planned,
+                Err(Misfit::Malformed(why)) => return Err(format!("{}: {why}", self.named(node))),
+                Err(Misfit::Unsuited(why)) => {
+                    self.left.push(Left { node: self.named(node), why });
+                    continue;
+                }
+            };
+            if let Planned::Convolution { .. } = planned {
+                convolutions.insert(output(node), i);
+            }
+            self.planned.insert(i, (output(node).to_owned(), planned));
+        }
+        Ok(())
+    }
+
+    /// What to call the operator whose result `node` quantizes, or that it is.
+    fn named(&self, node: &NodeProto) -> String {
+        match self.planner.graph.producer(input(node, 0)) {
+            Some((computes, _)) if node.op_type == "QuantizeLinear" => title(computes),
+            _ => title(node),
+        }
+    }
+
+    /// An addition, joined with the later of the convolutions before it that nothing else reads.
+    fn joined(
+        &mut self,
+        inputs: [String; 2],
+        spec: AddSpec,
+        convolutions: &HashMap<&str, usize>,
+    ) -> Planned {
+        let candidate = inputs
+            .iter()
+            .zip([Operand::First, Operand::Second])
+            .filter(|(tensor, _)| self.is_read_once(tensor))
+            .filter_map(|(tensor, operand)| Some((*convolutions.get(tensor.as_str())?, operand)))
+            .max_by_key(|(i, _)| *i);
+        if let Some((i, operand)) = candidate
+            && let Some((_, Planned::Convolution { inputs: from, convolution })) = self.planned.get(&i)
+            && from.len() == 1
+        {
+            let joined = Box::new(convolution.followed_by(spec, operand));
+            let [first, second] = inputs.clone();
+            let other = if operand == Operand::First { second } else { first };
+            let from = vec![from[0].clone(), other];
+            if joined.build(self.planner.isa).is_ok() {
+                self.planned.remove(&i);
+                return Planned::Convolution { inputs: from, convolution: joined };
+            }
+        }
+        Planned::Add { inputs, spec }
+    }
+
+    /// Whether only one node reads the numbers that these bytes stand for.
+    fn is_read_once(&self, tensor: &str) -> bool {
+        let nodes = &self.planner.graph.proto.node;
+        let only_reader = |tensor: &str| match self.readers.get(tensor).map(|readers| &readers[..]) {
+            Some(&[reader]) => nodes.get(reader),
+            _ => None,
+        };
+        only_reader(tensor)
+            .is_some_and(|node| node.op_type == "DequantizeLinear" && only_reader(output(node)).is_some())
+    }
+
+    /// The graph's nodes with the int8 operators in their places.
+    fn place(&mut self) -> Result<Placed, String> {
+        let isa = self.planner.isa;
+        let mut placed = Placed::default();
+        let mut channels_last = HashSet::new();
+        for (i, node) in self.planner.graph.proto.node.iter().enumerate() {
+            let Some((makes, planned)) = self.planned.remove(&i) else {
+                placed.nodes.push(node.clone());
+                continue;
+            };
+            let (inputs, operator) = match planned {
+                Planned::Bytes(mut bytes) => {
+                    bytes.output = vec![makes];
+                    placed.nodes.push(bytes);
+                    continue;
+                }
+                Planned::Elements { input, operator } => {
+                    placed.push(&makes, vec![input], makes.clone(), operator);
+                    continue;
+                }
+                Planned::Quantize { input, to } => {
+                    let quantize = Operator::Quantize(Quantize::new(to, isa)?);
+                    placed.push(&makes, vec![input], makes.clone(), quantize);
+                    placed.quantizations.insert(makes, to);
+                    continue;
+                }
+                Planned::Pictures { inputs, operator } => (inputs, operator),
+                Planned::Add { inputs, spec } => {
+                    (inputs.to_vec(), Operator::Add(Add::new(&spec, isa)?))
+                }
+                Planned::Convolution { inputs, convolution } => match convolution.build(isa) {
+                    Ok(convolution) => (inputs, Operator::Convolution(convolution)),
+                    Err(Misfit::Malformed(why) | Misfit::Unsuited(why)) => return Err(why),
+                },
+            };
+            let suffixed = |name: &String| format!("{name}{CHANNELS_LAST}");
+            for input in &inputs {
+                if channels_last.insert(input.clone()) {
+                    placed.nodes.push(transpose(input, suffixed(input), [0, 2, 3, 1]));
+                }
+            }
+            let to = suffixed(&makes);
+            let inputs = inputs.iter().map(suffixed).collect();
+            placed.push(&makes, inputs, to.clone(), operator);
+            placed.nodes.push(transpose(&to, makes.clone(), [0, 3, 1, 2]));
+            channels_last.insert(makes);
+        }
+        Ok(placed)
+    }
+}
+
+/// A graph's nodes, some of which stand for int8 operators.
+#[derive(Default)]
+struct Placed {
+    nodes: Vec<NodeProto>,
+    /// By the names of their nodes.
+    operators: HashMap<String, Operator>,
+    /// Of the operators that make bytes of numbers, likewise.
+    quantizations: HashMap<String, Quantization>,
+}
+
+impl Placed {
+    fn push(&mut self, name: &str, inputs: Vec<String>, makes: String, operator: Operator) {
+        self.nodes.push(NodeProto {
+            name: name.to_owned(),
+            op_type: INT8.to_owned(),
+            input: inputs,
+            output: vec![makes],
+            ..Default::default()
+        });
+        self.operators.insert(name.to_owned(), operator);
+    }
+
+    /// Lets the input `name` take bytes, channels last, where all that read it make the same bytes
+    /// of it. Says how these read.
+    fn take_bytes(&mut self, name: &str, channels_last: bool) -> Option<Quantization> {
+        let reads = |node: &NodeProto| node.input.iter().any(|input| input == name);
+        let mut read = None;
+        for node in self.nodes.iter().filter(|node| reads(node)) {
+            let quantization = *self.quantizations.get(&node.name)?;
+            if read.is_some_and(|read| read != quantization) {
+                return None;
+            }
+            read = Some(quantization);
+        }
+        for node in self.nodes.iter_mut().filter(|node| reads(node)) {
+            self.operators.remove(&node.name);
+            let perm = if channels_last { [0, 1, 2, 3] } else { [0, 3, 1, 2] };
+            *node = transpose(name, node.output[0].clone(), perm);
+        }
+        read
+    }
+}
+
+/// Lets the feature maps be given as bytes, channels last, where they are the bytes of an int8
+/// operator. Says how these read.
+fn give_bytes(graph: &mut GraphProto) -> Option<Quantization> {
+    let lookup = Graph::new(graph);
+    let (dequantize, 0) = lookup.producer(&graph.output.first()?.name)? else { return None };
+    if dequantize.op_type != "DequantizeLinear" {
+        return None;
+    }
+    let quantization = read::quantization(&lookup, dequantize).ok()?;
+    let bytes = format!("{}{CHANNELS_LAST}", input(dequantize, 0));
+    if lookup.producer(&bytes)?.0.op_type != INT8 {
+        return None;
+    }
+    graph.output[0].name = bytes;
+    Some(quantization)
+}
+
+fn transpose(from: &str, to: String, perm: [i64; 4]) -> NodeProto {
+    let perm =
+        AttributeProto { ints: perm.to_vec(), ..attribute_of("perm", AttributeType::Ints) };
+    NodeProto {
+        name: format!("{to}/transpose"),
+        op_type: "Transpose".to_owned(),
+        input: vec![from.to_owned()],
+        output: vec![to],
+        attribute: vec![perm],
+        ..Default::default()
+    }
+}
+
+fn attribute_of(name: &str, kind: AttributeType) -> AttributeProto {
+    AttributeProto { name: name.to_owned(), r#type: kind as i32, ..Default::default() }
+}

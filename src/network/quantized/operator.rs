@@ -1,0 +1,274 @@
+//! int8 operators as tract runs them.
+
+use std::sync::Arc;
+
+use tract_onnx::prelude::*;
+use tract_onnx::tract_hir::internal::*;
+
+use crate::int8::{
+    Add, AveragePool, Concat, Convolution, FullyConnected, GlobalAveragePool, MaxPool, Quantize,
+    Requantize, Shape,
+};
+
+/// An operator of the quantized network. Pictures are `[1, height, width, channels]`.
+#[derive(Debug)]
+pub(super) enum Operator {
+    /// A picture, and the one to be added where it does that.
+    Convolution(Convolution),
+    /// Two pictures of the same shape.
+    Add(Add),
+    /// A picture.
+    MaxPool(MaxPool),
+    /// A picture.
+    AveragePool(AveragePool),
+    /// A picture, to one pixel.
+    GlobalAveragePool(GlobalAveragePool),
+    /// Pictures of the same height and width.
+    Concat(Concat),
+    /// `[1, inputs]`, to f32.
+    FullyConnected(FullyConnected),
+    /// Any shape.
+    Requantize(Requantize),
+    /// Any shape, from f32.
+    Quantize(Quantize),
+}
+
+impl Operator {
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            Self::Convolution(_) => "Convolution",
+            Self::Add(_) => "Add",
+            Self::MaxPool(_) => "MaxPool",
+            Self::AveragePool(_) => "AveragePool",
+            Self::GlobalAveragePool(_) => "GlobalAveragePool",
+            Self::Concat(_) => "Concat",
+            Self::FullyConnected(_) => "FullyConnected",
+            Self::Requantize(_) => "Requantize",
+            Self::Quantize(_) => "Quantize",
+        }
+    }
+
+    fn input_type(&self) -> DatumType {
+        if matches!(self, Self::Quantize(_)) { f32::datum_type() } else { u8::datum_type() }
+    }
+
+    fn output_type(&self) -> DatumType {
+        if matches!(self, Self::FullyConnected(_)) { f32::datum_type() } else { u8::datum_type() }
+    }
+
+    /// The shape of the output for the shapes of the inputs.
+    fn output_shape(&self, inputs: &[&[usize]]) -> TractResult<TVec<usize>> {
+        let first = *inputs.first().context("an operator without input")?;
+        let to = match self {
+            Self::Requantize(_) | Self::Quantize(_) => return Ok(first.into()),
+            Self::FullyConnected(op) => {
+                ensure!(first == [1, op.inputs()], "an input of shape {first:?}");
+                return Ok(tvec![1, op.outputs()]);
+            }
+            Self::Convolution(op) => {
+                let shape = picture(first)?;
+                ensure!(
+                    shape.channels == op.input_channels(),
+                    "{} channels for a convolution of {}",
+                    shape.channels,
+                    op.input_channels()
+                );
+                let to = op.output_shape(shape);
+                let added = inputs.get(1).copied().map(picture).transpose()?;
+                ensure!(
+                    added.is_none_or(|added| added == to),
+                    "an addition of different shapes, {added:?} and {to:?}"
+                );
+                to
+            }
+            Self::Add(_) => {
+                let shape = picture(first)?;
+                ensure!(
+                    inputs.get(1) == Some(&first),
+                    "an addition of different shapes, {inputs:?}"
+                );
+                shape
+            }
+            Self::MaxPool(op) => op.output_shape(picture(first)?),
+            Self::AveragePool(op) => op.output_shape(picture(first)?),
+            Self::GlobalAveragePool(_) => Shape { height: 1, width: 1, ..picture(first)? },
+            Self::Concat(op) => {
+                let shape = picture(first)?;
+                let mut channels = 0;
+                for (i, input) in inputs.iter().enumerate() {
+                    let other = picture(input)?;
+                    ensure!(
+                        (other.height, other.width) == (shape.height, shape.width)
+                            && op.channels().nth(i) == Some(other.channels),
+                        "a concatenation of shapes that do not fit, {inputs:?}"
+                    );
+                    channels += other.channels;
+                }
+                Shape { channels, ..shape }
+            }
+        };
+        ensure!(!to.is_empty(), "an output without pixels");
+        Ok(tvec![1, to.height, to.width, to.channels])
+    }
+
+    fn run(&self, inputs: &[TValue], output: &mut Tensor) -> TractResult<()> {
+        let shape = |i: usize| picture(inputs[i].shape());
+        let bytes = |i: usize| -> TractResult<&[u8]> {
+            inputs[i].try_as_plain_ram()?.as_slice::<u8>()
+        };
+        if let Self::FullyConnected(op) = self {
+            op.run(bytes(0)?, output.try_as_plain_ram_mut()?.as_slice_mut::<f32>()?);
+            return Ok(());
+        }
+        let mut view = output.try_as_plain_ram_mut()?;
+        let to = view.as_slice_mut::<u8>()?;
+        match self {
+            Self::Convolution(op) => {
+                let added = if inputs.len() > 1 { Some(bytes(1)?) } else { None };
+                op.run(bytes(0)?, shape(0)?, added, to);
+            }
+            Self::Add(op) => op.run(bytes(0)?, bytes(1)?, to),
+            Self::MaxPool(op) => op.run(bytes(0)?, shape(0)?, to),
+            Self::AveragePool(op) => op.run(bytes(0)?, shape(0)?, to),
+            Self::GlobalAveragePool(op) => op.run(bytes(0)?, shape(0)?, to),
+            Self::Concat(op) => {
+                let pixels = shape(0)?.pixels();
+                let inputs: TVec<&[u8]> =
+                    (0..inputs.len()).map(bytes).collect::<TractResult<_>>()?;
+                op.run(&inputs, pixels, to);
+            }
+            Self::FullyConnected(_) => unreachable!("it has run"),
+            Self::Requantize(op) => op.run(bytes(0)?, to),
+            Self::Quantize(op) => op.run(inputs[0].try_as_plain_ram()?.as_slice::<f32>()?, to),
+        }
+        Ok(())
+    }
+}
+
+/// The picture that a tensor is.
+fn picture(shape: &[usize]) -> TractResult<Shape> {
+    match *shape {
+        [1, height, width, channels] => Ok(Shape { height, width, channels }),
+        _ => bail!("a tensor of shape {shape:?} is no picture"),
+    }
+}
+
+/// An operator with its place in tract's graph.
+#[derive(Debug, Clone)]
+pub(in crate::network) struct Int8(pub(super) Arc<Operator>);
+
+impl PartialEq for Int8 {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for Int8 {}
+
+impl Expansion for Int8 {
+    fn name(&self) -> StaticName {
+        self.0.name().into()
+    }
+
+    fn rules<'r, 'p: 'r, 's: 'r>(
+        &'s self,
+        solver: &mut Solver<'r>,
+        inputs: &'p [TensorProxy],
+        outputs: &'p [TensorProxy],
+    ) -> InferenceResult {
+        check_output_arity(outputs, 1)?;
+        for input in inputs {
+            solver.equals(&input.datum_type, self.0.input_type())?;
+        }
+        solver.equals(&outputs[0].datum_type, self.0.output_type())?;
+        solver.given_all(inputs.iter().map(|i| &i.shape), move |solver, shapes: Vec<TVec<TDim>>| {
+            let concrete = shapes
+                .iter()
+                .map(|shape| shape.iter().map(|side| Ok(side.to_usize()?)).collect())
+                .collect::<TractResult<Vec<TVec<usize>>>>()?;
+            let concrete: Vec<&[usize]> = concrete.iter().map(|shape| &shape[..]).collect();
+            let to: TVec<TDim> =
+                self.0.output_shape(&concrete)?.iter().map(|&side| side.to_dim()).collect();
+            solver.equals(&outputs[0].shape, to)
+        })
+    }
+
+    fn wire(
+        &self,
+        prefix: &str,
+        model: &mut TypedModel,
+        inputs: &[OutletId],
+    ) -> TractResult<TVec<OutletId>> {
+        model.wire_node(prefix, self.clone(), inputs)
+    }
+
+    fn runs_out_of_plan(&self) -> bool {
+        false
+    }
+}
+
+impl Op for Int8 {
+    fn name(&self) -> StaticName {
+        self.0.name().into()
+    }
+
+    op_as_typed_op!();
+}
+
+impl EvalOp for Int8 {
+    not_out_of_plan!();
+
+    fn state(&self, _: &EvalContext) -> TractResult<Option<Box<dyn OpState>>> {
+        Ok(Some(Box::new(Output(Tensor::default().into_arc_tensor()))))
+    }
+}
+
+impl TypedOp for Int8 {
+    as_op!();
+
+    fn output_facts(&self, inputs: &[&TypedFact]) -> TractResult<TVec<TypedFact>> {
+        for input in inputs {
+            ensure!(
+                input.datum_type == self.0.input_type(),
+                "{} of a tensor of {:?}",
+                self.0.name(),
+                input.datum_type
+            );
+        }
+        let shapes = inputs.iter().map(|input| {
+            input.shape.as_concrete().context("an int8 operator on a shape that is not known")
+        });
+        let shapes = shapes.collect::<TractResult<Vec<_>>>()?;
+        Ok(tvec![self.0.output_type().fact(&self.0.output_shape(&shapes)?)])
+    }
+}
+
+/// The tensor of an operator's last output, written again once nobody reads it any more: no frame
+/// allocates it, and no byte is cleared first.
+#[derive(Debug, Clone)]
+struct Output(Arc<Tensor>);
+
+impl OpState for Output {
+    fn eval(
+        &mut self,
+        _: &EvalContext,
+        op: &dyn Op,
+        inputs: TVec<TValue>,
+    ) -> TractResult<TVec<TValue>> {
+        let operator = &op.downcast_ref::<Int8>().context("the state of another operator")?.0;
+        let shapes: TVec<&[usize]> = inputs.iter().map(|input| input.shape()).collect();
+        let shape = operator.output_shape(&shapes)?;
+        let kind = operator.output_type();
+        let fits = self.0.datum_type() == kind && self.0.shape() == &shape[..];
+        if !fits || Arc::get_mut(&mut self.0).is_none() {
+            self.0 = Tensor::zero_aligned_dt(kind, &shape, 64)?.into_arc_tensor();
+        }
+        let output = Arc::get_mut(&mut self.0).context("a tensor in use")?;
+        operator.run(&inputs, output)?;
+        Ok(tvec![TValue::from_const(self.0.clone())])
+    }
+
+    fn reset_lanes(&mut self, _: &[LaneId]) -> TractResult<()> {
+        Ok(())
+    }
+}

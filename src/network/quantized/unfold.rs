@@ -1,0 +1,225 @@
+//! One form for all quantized graphs: QuantizeLinear and DequantizeLinear nodes around the usual
+//! operators, and unsigned bytes between them.
+//!
+//! Source: the operators of ONNX named QLinear..., and those of ONNX Runtime's domain
+//! `com.microsoft` (its ContribOperators.md).
+
+use std::collections::{HashMap, HashSet};
+
+use tract_onnx::pb::tensor_proto::DataType;
+use tract_onnx::pb::attribute_proto::AttributeType;
+use tract_onnx::pb::{AttributeProto, GraphProto, NodeProto, TensorProto};
+
+use super::super::graph::{Graph, attribute, int, title};
+use super::attribute_of;
+use super::read::{input, output};
+
+/// Operators that keep bytes as they are, whether signed or not.
+const KEEPING: [&str; 8] = [
+    "MaxPool",
+    "Flatten",
+    "Reshape",
+    "Squeeze",
+    "Unsqueeze",
+    "Transpose",
+    "Identity",
+    "Dropout",
+];
+
+/// Brings a graph into the form of QuantizeLinear and DequantizeLinear nodes.
+///
+/// # Errors
+/// Where a quantized operator lacks inputs; names the node.
+pub(in crate::network) fn unfold(graph: &mut GraphProto) -> Result<(), String> {
+    let mut unfolding = Unfolding::default();
+    let lookup = Graph::new(graph);
+    for node in &graph.node {
+        unfolding.node(&lookup, node).map_err(|why| format!("{}: {why}", title(node)))?;
+    }
+    let Unfolding { nodes, constants } = unfolding;
+    graph.node = nodes;
+    graph.initializer.extend(constants);
+    let unsigned = unsigned(graph);
+    graph.initializer.extend(unsigned);
+    Ok(())
+}
+
+#[derive(Default)]
+struct Unfolding {
+    nodes: Vec<NodeProto>,
+    constants: Vec<TensorProto>,
+}
+
+impl Unfolding {
+    fn node(&mut self, graph: &Graph, node: &NodeProto) -> Result<(), String> {
+        let op = match node.op_type.as_str() {
+            "QGemm" => "Gemm",
+            name => match name.strip_prefix("QLinear") {
+                Some(op) => op,
+                None => {
+                    self.nodes.push(node.clone());
+                    return Ok(());
+                }
+            },
+        };
+        if int(node, "channels_last", 0) != 0 {
+            return Err("quantized operators with the channels last are not supported".into());
+        }
+        let mut inputs = Vec::new();
+        let scale_of_output;
+        match op {
+            "Concat" => {
+                scale_of_output = 0;
+                for i in (2..node.input.len()).step_by(3) {
+                    inputs.push(self.real(node, i, None)?);
+                }
+            }
+            "Conv" | "Gemm" => {
+                inputs.push(self.real(node, 0, None)?);
+                let gemm = op == "Gemm";
+                let axis = i64::from(gemm && int(node, "transB", 0) == 0);
+                inputs.push(self.real(node, 3, Some(axis))?);
+                let bias = if gemm { 6 } else { 8 };
+                if !input(node, bias).is_empty() {
+                    inputs.push(self.bias(graph, node, bias)?);
+                }
+                scale_of_output = if gemm { 7 } else { 6 };
+            }
+            "MatMul" => {
+                inputs.extend([self.real(node, 0, None)?, self.real(node, 3, Some(1))?]);
+                scale_of_output = 6;
+            }
+            "Add" | "Mul" => {
+                inputs.extend([self.real(node, 0, None)?, self.real(node, 3, None)?]);
+                scale_of_output = 6;
+            }
+            "GlobalAveragePool" | "AveragePool" | "LeakyRelu" | "Sigmoid" | "Softmax"
+            | "ReduceMean" => {
+                inputs.push(self.real(node, 0, None)?);
+                scale_of_output = 3;
+            }
+            _ => return Err("this quantized operator is not supported".into()),
+        }
+        let makes = output(node).to_owned();
+        let quantized = !input(node, scale_of_output).is_empty();
+        let result = if quantized { format!("{makes}/real") } else { makes.clone() };
+        self.nodes.push(NodeProto {
+            name: node.name.clone(),
+            op_type: op.to_owned(),
+            input: inputs,
+            output: vec![result.clone()],
+            attribute: node.attribute.clone(),
+            ..Default::default()
+        });
+        if quantized {
+            let scale_and_zero = node.input[scale_of_output..].iter().take(2).cloned();
+            self.nodes.push(NodeProto {
+                name: format!("{makes}/quantize"),
+                op_type: "QuantizeLinear".to_owned(),
+                input: [result].into_iter().chain(scale_and_zero).collect(),
+                output: vec![makes],
+                ..Default::default()
+            });
+        }
+        Ok(())
+    }
+
+    /// The numbers behind the input `i` of a node, whose scale and zero point are the next two.
+    fn real(&mut self, node: &NodeProto, i: usize, axis: Option<i64>) -> Result<String, String> {
+        if input(node, i).is_empty() || input(node, i + 1).is_empty() {
+            return Err(format!("its input {i} or the scale of it is missing"));
+        }
+        let real = format!("{}/{i}/real", output(node));
+        self.dequantize(node.input[i..].iter().take(3).cloned().collect(), &real, axis);
+        Ok(real)
+    }
+
+    /// The numbers behind the bias, the input `i`, whose scale is that of the products.
+    fn bias(&mut self, graph: &Graph, node: &NodeProto, i: usize) -> Result<String, String> {
+        let scale = |i: usize| {
+            let constant = graph.constant(input(node, i));
+            constant.ok_or_else(|| format!("its scale `{}` is not constant", input(node, i)))
+        };
+        let &[of_input] = &scale(1)?.values[..] else {
+            return Err("its input has not one scale".into());
+        };
+        let scales: Vec<f32> = scale(4)?.values.iter().map(|scale| of_input * scale).collect();
+        let real = format!("{}/{i}/real", output(node));
+        let name = format!("{real}/scale");
+        self.constants.push(TensorProto {
+            name: name.clone(),
+            dims: if scales.len() == 1 { vec![] } else { vec![scales.len() as i64] },
+            data_type: DataType::Float as i32,
+            float_data: scales,
+            ..Default::default()
+        });
+        self.dequantize(vec![node.input[i].clone(), name], &real, Some(0));
+        Ok(real)
+    }
+
+    fn dequantize(&mut self, inputs: Vec<String>, makes: &str, axis: Option<i64>) {
+        let axis = axis.map(|axis| AttributeProto { i: axis, ..attribute_of("axis", AttributeType::Int) });
+        self.nodes.push(NodeProto {
+            name: format!("{makes}/dequantize"),
+            op_type: "DequantizeLinear".to_owned(),
+            input: inputs,
+            output: vec![makes.to_owned()],
+            attribute: axis.into_iter().collect(),
+            ..Default::default()
+        });
+    }
+}
+
+/// Makes the signed activations of a graph unsigned ones, by adding 128 to bytes and zero points,
+/// where nothing but quantization nodes would notice. Returns the zero points' constants.
+fn unsigned(graph: &mut GraphProto) -> Vec<TensorProto> {
+    let Some((nodes, constants)) = unsigned_nodes(graph) else { return Vec::new() };
+    graph.node = nodes;
+    constants
+}
+
+fn unsigned_nodes(graph: &GraphProto) -> Option<(Vec<NodeProto>, Vec<TensorProto>)> {
+    let lookup = Graph::new(graph);
+    let outputs: HashSet<&str> = graph.output.iter().map(|value| value.name.as_str()).collect();
+    let mut nodes = graph.node.clone();
+    let mut signed = HashSet::new();
+    let mut constants = HashMap::new();
+    for node in &mut nodes {
+        let op = node.op_type.as_str();
+        let reads = node.input.iter().position(|name| signed.contains(name.as_str()));
+        let makes = lookup.producer(output(node)).map(|(node, _)| output(node)).unwrap_or_default();
+        let of_weights = || lookup.constant(input(node, 0)).is_some();
+        match op {
+            "QuantizeLinear" if lookup.is_i8(input(node, 2)) && !of_weights() => {
+                if attribute(node, "output_dtype").is_some() {
+                    return None;
+                }
+                signed.insert(makes);
+            }
+            "DequantizeLinear" if reads == Some(0) => {}
+            _ if KEEPING.contains(&op) && reads == Some(0) => {
+                signed.insert(makes);
+                continue;
+            }
+            _ if reads.is_some() => return None,
+            _ => continue,
+        }
+        let name = format!("{}/unsigned", input(node, 2));
+        if input(node, 2).is_empty() {
+            return None;
+        }
+        let zero_points = lookup.constant(input(node, 2))?;
+        constants.entry(name.clone()).or_insert_with(|| TensorProto {
+            name: name.clone(),
+            dims: zero_points.shape.iter().map(|&side| side as i64).collect(),
+            data_type: DataType::Uint8 as i32,
+            int32_data: zero_points.values.iter().map(|&zero| zero as i32 + 128).collect(),
+            ..Default::default()
+        });
+        node.input[2] = name;
+    }
+    if signed.iter().any(|tensor| outputs.contains(tensor)) {
+        return None;
+    }
+    Some((nodes, constants.into_values().collect()))
+}
