@@ -13,6 +13,7 @@ use super::graph::{Graph, attribute, title};
 use super::head::{self, FoundHead};
 use super::{guard, wire};
 use crate::error::Error;
+use crate::geometry::Size;
 
 /// The largest model file, in bytes.
 pub const MAX_BYTES: usize = 1 << 30;
@@ -67,6 +68,14 @@ pub(super) struct Input {
     /// None where any size will do.
     pub(super) height: Option<u32>,
     pub(super) width: Option<u32>,
+}
+
+impl Input {
+    /// The shape of a picture of `size`.
+    pub(super) fn shape(&self, size: Size) -> [usize; 4] {
+        let (height, width) = (size.height as usize, size.width as usize);
+        if self.channels_last { [1, height, width, 3] } else { [1, 3, height, width] }
+    }
 }
 
 /// Checks the content of a model file: that it is an ONNX model, complete in itself, with one

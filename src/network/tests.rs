@@ -8,8 +8,9 @@ use tract_onnx::pb::{
 };
 
 use super::activations::Activations;
+use super::backend::{Engine as _, Picture};
 use super::check::{Checked, MAX_NODES, check_proto};
-use super::engine::Engine;
+use super::tract::Engine;
 use crate::geometry::Size;
 
 /// Weights of two classes on three feature maps, class by class.
@@ -115,13 +116,14 @@ fn pixel(k: usize, place: usize) -> f32 {
 /// Runs the network on the test picture.
 fn run(checked: &Checked) -> Activations {
     let mut engine = Engine::new(checked, Size::new(4, 2)).unwrap();
-    let fill = |tensor: &mut [f32]| {
+    let mut fill = |tensor: Picture| {
+        let Picture::Floats(tensor) = tensor else { panic!("floats are expected") };
         for (i, value) in tensor.iter_mut().enumerate() {
             *value =
                 if checked.input.channels_last { pixel(i % 3, i / 3) } else { pixel(i / 8, i % 8) };
         }
     };
-    engine.fill(fill).unwrap();
+    engine.fill(&mut fill).unwrap();
     let mut out = Activations::default();
     engine.run(&mut out).unwrap();
     out
@@ -273,7 +275,11 @@ fn a_picture_of_bytes_goes_in_as_bytes() {
     model.graph.as_mut().unwrap().input = vec![value("x", DataType::Uint8, &[1, 3, 2, 4])];
     let checked = check_proto(model).unwrap();
     let mut engine = Engine::new(&checked, Size::new(4, 2)).unwrap();
-    engine.fill(|tensor: &mut [u8]| tensor.fill(200)).unwrap();
+    let mut fill = |tensor: Picture| {
+        let Picture::Bytes(tensor) = tensor else { panic!("bytes are expected") };
+        tensor.fill(200);
+    };
+    engine.fill(&mut fill).unwrap();
     let mut out = Activations::default();
     engine.run(&mut out).unwrap();
     assert_eq!(out.features.values, [200.0; 24]);
