@@ -171,14 +171,15 @@ fn encode(checked: &Checked, dims: [usize; 4]) -> Vec<u8> {
 fn session(backend: Backend, model: &[u8]) -> Result<Session, String> {
     let mut builder = options().map_err(|error| explain(&error))?;
     if let Some(provider) = provider(backend) {
-        builder =
-            builder.with_execution_providers([provider.error_on_failure()]).map_err(|error| {
-                backend::shorten(format!(
-                    "{} cannot be used: {error}; it takes a GPU build of ONNX Runtime (`pip install onnxruntime-gpu`, on a \
-                     Jetson NVIDIA's own) with its provider's libraries, and ORT_DYLIB_PATH set to it",
-                    backend.title()
-                ))
-            })?;
+        let provider = provider.error_on_failure();
+        builder = builder.with_execution_providers([provider]).map_err(|error| {
+            format!(
+                "{} cannot be used: {}; it takes a GPU build of ONNX Runtime (`pip install onnxruntime-gpu`, on a \
+                 Jetson NVIDIA's own) with its provider's libraries, and ORT_DYLIB_PATH set to it",
+                backend.title(),
+                backend::shorten(error.message().trim_end_matches('.').to_owned())
+            )
+        })?;
     }
     builder.commit_from_memory(model).map_err(|error| explain(&error))
 }
