@@ -6,10 +6,10 @@ use camlive::error::ErrorKind;
 use camlive::geometry::Size;
 use camlive::network::activations::Head;
 use camlive::network::{ModelOptions, Network};
+use common::Array;
 use common::networks::{
     assert_close, assert_reproduces, expected, folder, frame, number, options, recorded, run,
 };
-use common::{Array, cam};
 
 #[test]
 fn features_logits_and_cams_equal_onnx_runtimes() {
