@@ -7,17 +7,8 @@ use std::process::Stdio;
 
 use camlive::geometry::Rect;
 use camlive::source::demo;
-use common::{camlive, error_lines, stderr, stdout};
+use common::{camlive, error_lines, photograph, rect, stderr, stdout};
 use serde_json::Value;
-
-fn rect(value: &Value) -> Rect {
-    let side = |i: usize| value[i].as_u64().expect("a pixel") as u32;
-    Rect::new(side(0), side(1), side(2), side(3))
-}
-
-fn photograph(name: &str) -> String {
-    format!("{}/src/source/demo/{name}.jpg", env!("CARGO_MANIFEST_DIR"))
-}
 
 #[test]
 fn the_demo_gives_one_event_a_frame_and_its_known_boxes() {
@@ -117,6 +108,7 @@ fn a_silly_option_is_one_line_and_status_2() {
         &["run", "--frames", "0"][..],
         &["run", "--threshold", "1.5"],
         &["run", "--view", "hologram"],
+        &["run", "--backend", "abacus"],
         &["run", "demo", "--class", "no such thing", "--view", "none"],
         &["run", "--duration", "-3"],
         &["image"],
@@ -128,6 +120,24 @@ fn a_silly_option_is_one_line_and_status_2() {
         assert_eq!(output.status.code(), Some(2), "{arguments:?}: {}", stderr(&output));
         assert_eq!(error_lines(&output).len(), 1, "{arguments:?}: {}", stderr(&output));
         assert_eq!(stdout(&output), "", "{arguments:?}");
+    }
+}
+
+#[test]
+fn a_backend_that_was_not_compiled_in_names_its_feature() {
+    for (backend, feature) in [
+        ("ort", (!cfg!(feature = "ort")).then_some("ort")),
+        ("ort-cuda", (!cfg!(feature = "cuda")).then_some("cuda")),
+        ("ort-tensorrt", (!cfg!(feature = "tensorrt")).then_some("tensorrt")),
+    ] {
+        let Some(feature) = feature else { continue };
+        for command in [&["run", "demo"][..], &["image", &photograph("coffee")], &["bench"]] {
+            let output = camlive(command).args(["--backend", backend]).output().unwrap();
+            assert_eq!(output.status.code(), Some(2), "{command:?}: {}", stderr(&output));
+            let [line] = error_lines(&output)[..] else { panic!("{}", stderr(&output)) };
+            let advice = format!("--features {feature}`");
+            assert!(line.contains(backend) && line.contains(&advice), "{line}");
+        }
     }
 }
 
@@ -208,6 +218,7 @@ fn bench_reports_every_stage_as_json() {
             }
         }
         assert!(report["fps"].as_f64().unwrap() > 0.0);
+        assert_eq!(report["backend"], "tract");
         assert_eq!(report["input_size"], 224);
         assert_eq!(report["map"], serde_json::json!([7, 7]));
     }

@@ -2,112 +2,20 @@
 
 mod common;
 
-use std::path::PathBuf;
-
 use camlive::error::ErrorKind;
-use camlive::frame::Frame;
 use camlive::geometry::Size;
-use camlive::network::activations::{Activations, Head};
+use camlive::network::activations::Head;
 use camlive::network::{ModelOptions, Network};
-use common::{Array, cam, read_json, read_npy};
-use serde_json::Value;
-
-fn folder() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/networks")
-}
-
-fn expected(kind: &str) -> Vec<(String, Value)> {
-    let json = read_json(&folder().join("expected.json"));
-    let entries = json[kind].as_object().expect("an object of networks");
-    assert!(!entries.is_empty());
-    entries.iter().map(|(name, value)| (name.clone(), value.clone())).collect()
-}
-
-fn recorded<T: npyz::Deserialize>(name: &str, kind: &str) -> Array<T> {
-    read_npy(&folder().join(format!("{name}-{kind}.npy")))
-}
-
-fn number(value: &Value) -> usize {
-    value.as_u64().expect("a whole number") as usize
-}
-
-fn triple(value: &Value) -> [f32; 3] {
-    [0, 1, 2].map(|i| value[i].as_f64().expect("a number") as f32)
-}
-
-fn options(name: &str, entry: &Value) -> ModelOptions {
-    let input = &entry["input"];
-    let size = Size::new(number(&input["width"]) as u32, number(&input["height"]) as u32);
-    let said =
-        |key: &str| entry["metadata"].as_array().is_some_and(|keys| keys.iter().any(|k| k == key));
-    ModelOptions {
-        path: Some(folder().join(format!("{name}.onnx"))),
-        input_size: (input["free"] == true).then_some(size),
-        mean: (!said("mean")).then(|| triple(&entry["mean"])),
-        std: (!said("std")).then(|| triple(&entry["std"])),
-        labels: None,
-    }
-}
-
-fn frame(name: &str) -> Frame {
-    let pixels: Array<u8> = recorded(name, "input");
-    let mut frame = Frame::empty();
-    frame.reshape(Size::new(pixels.shape[1] as u32, pixels.shape[0] as u32)).unwrap();
-    frame.rgb.copy_from_slice(&pixels.values);
-    frame
-}
-
-fn run(network: &mut Network, frame: &Frame) -> Activations {
-    let mut out = Activations::default();
-    network.prepare(frame).unwrap();
-    network.run(&mut out).unwrap();
-    out
-}
-
-/// Asserts that no value is further off than `tolerance`; a fraction of the largest magnitude
-/// where `relative`, else in the tensor's own units (quantization steps).
-#[track_caller]
-fn assert_close(name: &str, found: &[f32], expected: &[f32], tolerance: f64, relative: bool) {
-    assert_eq!(found.len(), expected.len(), "{name}");
-    let largest = expected.iter().fold(0f64, |m, v| m.max(f64::from(v.abs())));
-    let off = found
-        .iter()
-        .zip(expected)
-        .map(|(a, b)| f64::from((a - b).abs()))
-        .fold(0f64, |m, d| if d.is_nan() { f64::NAN } else { m.max(d) });
-    let limit = if relative { tolerance * largest } else { tolerance };
-    assert!(off <= limit, "{name}: off by {off}, limit {limit}");
-}
+use common::Array;
+use common::networks::{
+    assert_close, assert_reproduces, expected, folder, frame, number, options, recorded, run,
+};
 
 #[test]
 fn features_logits_and_cams_equal_onnx_runtimes() {
     for (name, entry) in expected("accepted") {
         let mut network = Network::load(&options(&name, &entry)).unwrap();
-        let out = run(&mut network, &frame(&name));
-        let relative = entry["quantized"] == false;
-        let tolerance = |kind: &str| entry["tolerance"][kind].as_f64().unwrap();
-
-        let features: Array<f32> = recorded(&name, "features");
-        let shape = [out.features.channels, out.features.height, out.features.width];
-        assert_eq!(&shape[..], &features.shape[..], "{name}");
-        assert_eq!(network.map_size(), Size::new(shape[2] as u32, shape[1] as u32), "{name}");
-        assert_close(
-            &name,
-            &out.features.values,
-            &features.values,
-            tolerance("features"),
-            relative,
-        );
-
-        let logits: Array<f32> = recorded(&name, "logits");
-        assert_eq!(network.classes(), number(&entry["classes"]), "{name}");
-        assert_close(&name, &out.logits, &logits.values, tolerance("logits"), relative);
-
-        let cams: Array<f32> = recorded(&name, "cams");
-        let found: Vec<f32> = (0..network.classes())
-            .flat_map(|class| cam(network.head(), &out.features, class))
-            .collect();
-        assert_close(&name, &found, &cams.values, tolerance("cams"), relative);
+        assert_reproduces(&name, &entry, &mut network);
     }
 }
 

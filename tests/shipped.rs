@@ -116,3 +116,15 @@ fn other_multiples_of_32_work_and_what_is_none_is_refused() {
     let line = sized(225, 225).unwrap_err().to_string();
     assert!(line.contains("stride") && line.contains("try 256"), "{line}");
 }
+
+#[test]
+fn the_embedded_network_computes_what_onnx_runtime_computes_bit_for_bit() {
+    let mut network = embedded();
+    for photograph in PHOTOGRAPHS {
+        let out = run_on_recorded_pixels(&mut network, photograph);
+        let logits: Array<f32> = recorded(photograph, "int8", "logits");
+        let features: Array<f32> = recorded(photograph, "int8", "features");
+        assert!(out.features.values == features.values, "{photograph}: features");
+        assert!(out.logits == logits.values, "{photograph}: logits");
+    }
+}

@@ -63,6 +63,7 @@ struct Report {
     model: String,
     input_size: u32,
     map: Size,
+    backend: &'static str,
     isa: &'static str,
     threads: usize,
     frames: usize,
@@ -121,6 +122,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     say(format_args!("network: {}", network.describe()));
     let map = network.map_size();
     let (model, input_size) = (network.name().to_owned(), network.input_size().width);
+    let backend = network.backend().name();
     let stop = stop_on_signal()?;
     let mut progress = Progress::new(arguments.duration);
     let (times, elapsed) = if arguments.network_only {
@@ -140,6 +142,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         model,
         input_size,
         map,
+        backend,
         isa: instruction_set(),
         threads: 1,
         frames,
@@ -241,9 +244,9 @@ fn run_pipeline(
 
 impl Report {
     fn table(&self) -> String {
-        let Report { model, input_size, map, isa, threads, fps, frames, .. } = self;
+        let Report { model, input_size, map, backend, isa, threads, fps, frames, .. } = self;
         let mut text = format!(
-            "{model}, input {input_size}x{input_size}, map {map}, {isa}, {threads} thread\n\n\
+            "{model}, input {input_size}x{input_size}, map {map}, {backend}, {isa}, {threads} thread\n\n\
              {:10}{:>9}{:>9}{:>9}\n",
             "ms", "p50", "p95", "p99"
         );

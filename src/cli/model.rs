@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 use crate::error::{Error, Result};
 use crate::geometry::Size;
 use crate::localize::{Boxes, Localizer, Settings, Wanted};
-use crate::network::{ModelOptions, Network};
+use crate::network::{Backend, ModelOptions, Network};
 use crate::pipeline::analyse::Analyser;
 
 #[derive(Debug, Args)]
@@ -34,6 +34,12 @@ pub struct Model {
     /// Divides each channel after that [default: what the model tells, else 128]
     #[arg(long, value_name = "R,G,B", value_parser = channels)]
     std: Option<[f32; 3]>,
+
+    /// What runs the network: the built-in tract, or ONNX Runtime on the processor, with CUDA or with
+    /// TensorRT (Cargo features ort, cuda, tensorrt)
+    #[arg(long, value_name = "tract|ort|ort-cuda|ort-tensorrt", default_value = "tract", value_parser = backend,
+        hide_default_value = true)]
+    backend: Backend,
 
     /// Look for this class, whatever its score: a label, a WordNet id or an index; may be repeated
     #[arg(long = "class", value_name = "NAME", help_heading = "Boxes")]
@@ -71,6 +77,7 @@ impl Model {
             mean: self.mean,
             std: self.std,
             labels: self.labels.clone(),
+            backend: self.backend,
         })?;
         let wanted = if self.classes.is_empty() {
             Wanted::Top(self.top as usize)
@@ -99,6 +106,13 @@ impl Model {
             shown: 0,
         }
     }
+}
+
+fn backend(text: &str) -> Result<Backend> {
+    Backend::ALL
+        .into_iter()
+        .find(|backend| backend.name() == text)
+        .ok_or_else(|| Error::usage("tract, ort, ort-cuda or ort-tensorrt is wanted"))
 }
 
 fn channels(text: &str) -> Result<[f32; 3]> {

@@ -1,21 +1,26 @@
 //! A classifier that ends in global pooling and a linear head: what it takes in and what it gives.
 //!
-//! [`check`](check::check) reads a model file and finds its head; [`Network::load`] hands the rest to tract.
+//! [`check`](check::check) reads a model file and finds its head; [`Network::load`] hands the rest to a
+//! [`Backend`]: tract, or ONNX Runtime where the program was built with it.
 //! A frame goes through [`Network::prepare`] and [`Network::run`], and comes out as
 //! [`Activations`]: the last feature maps, the logits and the scores.
 
 pub mod activations;
+mod backend;
 pub mod check;
-mod engine;
 mod graph;
 mod guard;
 mod head;
 mod labels;
 mod metadata;
+#[cfg(feature = "ort")]
+mod ort;
 mod preprocess;
 mod quantized;
+mod tract;
 mod wire;
 
+pub use backend::Backend;
 pub use labels::Labels;
 
 use std::borrow::Cow;
@@ -24,8 +29,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use activations::{Activations, Head};
+use backend::{Engine, Picture};
 use check::Checked;
-use engine::{Engine, Values};
 use metadata::Metadata;
 use preprocess::{Format, Preprocess};
 
@@ -57,13 +62,14 @@ pub struct ModelOptions {
     pub std: Option<[f32; 3]>,
     /// A text file with the name of one class a line.
     pub labels: Option<PathBuf>,
+    pub backend: Backend,
 }
 
 /// A network with its buffers.
 #[derive(Debug)]
 pub struct Network {
     name: String,
-    engine: Engine,
+    engine: Box<dyn Engine>,
     preprocess: Preprocess,
     takes_bytes: bool,
     assumed: bool,
@@ -76,8 +82,10 @@ impl Network {
     ///
     /// # Errors
     /// `Invalid` where the file is no network that ends in global pooling and a linear head: the
-    /// line names the node where it stops fitting. `Usage` where an option does not go with the network.
+    /// line names the node where it stops fitting; where the backend's library cannot be loaded. `Usage`
+    /// where an option does not go with the network or names a backend that was not compiled in.
     pub fn load(options: &ModelOptions) -> Result<Self> {
+        options.backend.open()?;
         let (name, bytes) = match &options.path {
             None => (EMBEDDED_NAME.to_owned(), Cow::Borrowed(EMBEDDED)),
             Some(path) => {
@@ -94,25 +102,22 @@ impl Network {
         let metadata = Metadata::read(&checked.proto).map_err(in_file)?;
         let size = input_size(&checked, options.input_size, &name)?;
         let format = format(&checked, &metadata, options, size)?;
-        let engine = Engine::new(&checked, size, Isa::from_env()?).map_err(in_file)?;
-        let labels = Labels::new(
-            metadata.labels,
-            metadata.wordnet_ids,
-            options.labels.as_deref(),
-            engine.classes,
-        )
-        .map_err(|error| match error.kind() {
-            ErrorKind::Usage => error,
-            _ => in_file(error.to_string()),
-        })?;
+        let engine = options.backend.engine(&checked, size, Isa::from_env()?).map_err(in_file)?;
+        let classes = engine.shape().classes;
+        let labels =
+            Labels::new(metadata.labels, metadata.wordnet_ids, options.labels.as_deref(), classes)
+                .map_err(|error| match error.kind() {
+                    ErrorKind::Usage => error,
+                    _ => in_file(error.to_string()),
+                })?;
         let head = match checked.head.linear {
             Some(linear) => Head::Linear { channels: linear.channels, weights: linear.weights },
-            None => Head::Identity { classes: engine.classes },
+            None => Head::Identity { classes },
         };
         let given = [options.mean.or(metadata.mean), options.std.or(metadata.std)];
         Ok(Self {
             name,
-            preprocess: Preprocess::new(format, engine.takes),
+            preprocess: Preprocess::new(format, engine.takes()),
             engine,
             takes_bytes: checked.input.bytes,
             assumed: !checked.input.bytes && given.contains(&None),
@@ -127,23 +132,19 @@ impl Network {
     /// `Skip` for a frame whose size and pixels do not agree.
     pub fn prepare(&mut self, frame: &Frame) -> Result<()> {
         self.preprocess.resize(frame)?;
-        let done = match self.engine.takes.values {
-            Values::Normalized => self.engine.fill(|tensor| self.preprocess.normalize(tensor)),
-            Values::Pixels | Values::Quantized(_) => {
-                self.engine.fill(|tensor| self.preprocess.write_bytes(tensor))
-            }
+        let mut write = |tensor: Picture| match tensor {
+            Picture::Bytes(tensor) => self.preprocess.write_bytes(tensor),
+            Picture::Floats(tensor) => self.preprocess.normalize(tensor),
         };
-        done.map_err(|error| Error::invalid(engine::explain(&error)))
+        self.engine.fill(&mut write).map_err(Error::invalid)
     }
 
     /// Runs the network on the frame of the last [`prepare`](Self::prepare), into the buffers of `out`.
     ///
     /// # Errors
-    /// `Invalid` where tract fails.
+    /// `Invalid` where the backend fails.
     pub fn run(&mut self, out: &mut Activations) -> Result<()> {
-        self.engine.run(out).map_err(|error| {
-            Error::invalid(format!("{}: {}", self.name, engine::explain(&error)))
-        })?;
+        self.engine.run(out).map_err(|why| Error::invalid(why).within(&self.name))?;
         softmax(&out.logits, &mut out.scores);
         Ok(())
     }
@@ -160,12 +161,12 @@ impl Network {
 
     /// Size of the last feature maps: the mapping resolution.
     pub fn map_size(&self) -> Size {
-        self.engine.map
+        self.engine.shape().map
     }
 
     /// Number of classes.
     pub fn classes(&self) -> usize {
-        self.engine.classes
+        self.engine.shape().classes
     }
 
     /// The names of the classes.
@@ -173,12 +174,17 @@ impl Network {
         &self.labels
     }
 
+    /// What runs it.
+    pub fn backend(&self) -> Backend {
+        self.engine.backend()
+    }
+
     /// What the user calls the network: its file, or that it is the embedded one.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// One line for the user: name, classes, sizes, normalization.
+    /// One line for the user: name, classes, sizes, normalization, backend.
     pub fn describe(&self) -> String {
         let Format { size, mean, std, .. } = self.preprocess.format();
         let comma = |triple: &[f32; 3]| triple.map(|v| v.to_string()).join(",");
@@ -189,11 +195,12 @@ impl Network {
             format!("mean {}, std {}{assumed}", comma(mean), comma(std))
         };
         format!(
-            "{}: {} classes, input {size}, {} feature maps of {}, {normalization}",
+            "{}: {} classes, input {size}, {} feature maps of {}, {normalization}, run by {}",
             self.name,
             self.classes(),
-            self.engine.channels,
-            self.map_size()
+            self.engine.shape().channels,
+            self.map_size(),
+            self.backend().title()
         )
     }
 }

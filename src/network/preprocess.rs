@@ -3,7 +3,7 @@
 use fast_image_resize::images::{Image, ImageRef};
 use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
 
-use super::engine::{Takes, Values};
+use super::backend::{Takes, Values};
 use crate::error::{Error, Result};
 use crate::frame::Frame;
 use crate::geometry::Size;

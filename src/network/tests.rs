@@ -8,9 +8,11 @@ use tract_onnx::pb::{
 };
 
 use super::activations::Activations;
+use super::backend::{Engine as _, Picture};
 use super::check::{Checked, MAX_NODES, check_proto};
-use super::engine::Engine;
+use super::tract::Engine;
 use crate::geometry::Size;
+use crate::int8::Isa;
 
 /// Weights of two classes on three feature maps, class by class.
 const WEIGHTS: [f32; 6] = [1.0, 2.0, 3.0, -4.0, 5.0, -6.0];
@@ -114,14 +116,15 @@ fn pixel(k: usize, place: usize) -> f32 {
 
 /// Runs the network on the test picture.
 fn run(checked: &Checked) -> Activations {
-    let mut engine = Engine::new(checked, Size::new(4, 2)).unwrap();
-    let fill = |tensor: &mut [f32]| {
+    let mut engine = Engine::new(checked, Size::new(4, 2), Isa::best()).unwrap();
+    let mut fill = |tensor: Picture| {
+        let Picture::Floats(tensor) = tensor else { panic!("floats are expected") };
         for (i, value) in tensor.iter_mut().enumerate() {
             *value =
                 if checked.input.channels_last { pixel(i % 3, i / 3) } else { pixel(i / 8, i % 8) };
         }
     };
-    engine.fill(fill).unwrap();
+    engine.fill(&mut fill).unwrap();
     let mut out = Activations::default();
     engine.run(&mut out).unwrap();
     out
@@ -150,7 +153,7 @@ fn assert_reads(model: ModelProto, factor: f32, bias: f32) {
 #[track_caller]
 fn assert_refused(model: ModelProto, words: &[&str]) {
     let line = check_proto(model)
-        .and_then(|checked| Engine::new(&checked, Size::new(4, 2)).map(|_| ()))
+        .and_then(|checked| Engine::new(&checked, Size::new(4, 2), Isa::best()).map(|_| ()))
         .unwrap_err();
     assert!(words.iter().all(|word| line.contains(word)), "{line}");
 }
@@ -272,8 +275,12 @@ fn a_picture_of_bytes_goes_in_as_bytes() {
     let mut model = model(nodes, vec![floats("w", &[2, 3], &WEIGHTS)]);
     model.graph.as_mut().unwrap().input = vec![value("x", DataType::Uint8, &[1, 3, 2, 4])];
     let checked = check_proto(model).unwrap();
-    let mut engine = Engine::new(&checked, Size::new(4, 2)).unwrap();
-    engine.fill(|tensor: &mut [u8]| tensor.fill(200)).unwrap();
+    let mut engine = Engine::new(&checked, Size::new(4, 2), Isa::best()).unwrap();
+    let mut fill = |tensor: Picture| {
+        let Picture::Bytes(tensor) = tensor else { panic!("bytes are expected") };
+        tensor.fill(200);
+    };
+    engine.fill(&mut fill).unwrap();
     let mut out = Activations::default();
     engine.run(&mut out).unwrap();
     assert_eq!(out.features.values, [200.0; 24]);

@@ -1,11 +1,14 @@
 //! What several test programs share.
 #![allow(dead_code)] // Each test program uses a part of it.
 
+pub mod networks;
+
 use std::fs::File;
 use std::io::BufReader;
 use std::path::Path;
 use std::process::{Command, Output};
 
+use camlive::geometry::Rect;
 use camlive::network::activations::{Features, Head};
 
 /// Skips a test that needs something the machine lacks; fails where CAMLIVE_NO_SKIP is set.
@@ -60,6 +63,17 @@ pub fn stdout(output: &Output) -> &str {
 /// Standard error as text.
 pub fn stderr(output: &Output) -> &str {
     std::str::from_utf8(&output.stderr).expect("text on standard error")
+}
+
+/// The rectangle `[x0, y0, x1, y1]`.
+pub fn rect(value: &serde_json::Value) -> Rect {
+    let side = |i: usize| value[i].as_u64().expect("a pixel") as u32;
+    Rect::new(side(0), side(1), side(2), side(3))
+}
+
+/// The path of a photograph of the demo.
+pub fn photograph(name: &str) -> String {
+    format!("{}/src/source/demo/{name}.jpg", env!("CARGO_MANIFEST_DIR"))
 }
 
 /// The lines of standard error that tell of a failure.

@@ -39,7 +39,18 @@ pub(super) struct Rewritten {
     pub(super) input: Option<Quantization>,
     /// The feature maps are given as bytes that read so, channels last, in place of f32.
     pub(super) features: Option<Quantization>,
-    pub(super) left: Vec<Left>,
+    pub(super) report: Report,
+}
+
+/// How much of a network is int8 operators.
+#[derive(Debug, Clone)]
+pub struct Report {
+    /// What they were built for.
+    pub isa: Isa,
+    /// Their number.
+    pub operators: usize,
+    /// The quantized operators that are none.
+    pub left: Vec<Left>,
 }
 
 /// A quantized operator that is left to tract.
@@ -86,13 +97,14 @@ pub(super) fn rewrite(
     let [features_name, logits] = &outputs[..] else { return Err("not two outputs".into()) };
     check::keep(graph, [features_name, logits]);
     let used: HashSet<&str> = graph.node.iter().map(|node| node.name.as_str()).collect();
-    let operators = placed
+    let operators: HashMap<_, _> = placed
         .operators
         .into_iter()
         .filter(|(name, _)| used.contains(name.as_str()))
         .map(|(name, operator)| (name, Int8(Arc::new(operator))))
         .collect();
-    Ok(Rewritten { proto, operators, input, features, left })
+    let report = Report { isa, operators: operators.len(), left };
+    Ok(Rewritten { proto, operators, input, features, report })
 }
 
 struct Rewrite<'a> {

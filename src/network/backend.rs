@@ -1,0 +1,265 @@
+//! What runs a checked network: one picture in, feature maps and logits out.
+
+use std::fmt::Debug;
+
+use super::activations::{Activations, Features};
+use super::check::{Checked, Input};
+use super::head::FoundHead;
+use super::quantized::Report;
+use super::tract;
+use crate::error::{Error, Result};
+use crate::geometry::Size;
+use crate::int8::{Isa, Quantization};
+
+/// Which library runs the network, and on what.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Backend {
+    /// tract, part of the program.
+    #[default]
+    Tract,
+    /// ONNX Runtime on the processor.
+    Ort,
+    /// ONNX Runtime with its CUDA provider.
+    OrtCuda,
+    /// ONNX Runtime with its TensorRT provider.
+    OrtTensorRt,
+}
+
+impl Backend {
+    pub const ALL: [Self; 4] = [Self::Tract, Self::Ort, Self::OrtCuda, Self::OrtTensorRt];
+
+    /// What the command line calls it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Tract => "tract",
+            Self::Ort => "ort",
+            Self::OrtCuda => "ort-cuda",
+            Self::OrtTensorRt => "ort-tensorrt",
+        }
+    }
+
+    /// What it is, in words.
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::Tract => "tract",
+            Self::Ort => "ONNX Runtime",
+            Self::OrtCuda => "ONNX Runtime (CUDA)",
+            Self::OrtTensorRt => "ONNX Runtime (TensorRT)",
+        }
+    }
+
+    /// The Cargo feature that this program lacks for it; none where it is compiled in.
+    pub fn missing_feature(self) -> Option<&'static str> {
+        let (compiled, feature) = match self {
+            Self::Tract => return None,
+            Self::Ort => (cfg!(feature = "ort"), "ort"),
+            Self::OrtCuda => (cfg!(feature = "cuda"), "cuda"),
+            Self::OrtTensorRt => (cfg!(feature = "tensorrt"), "tensorrt"),
+        };
+        (!compiled).then_some(feature)
+    }
+
+    /// Loads what it needs beside the program.
+    pub(super) fn open(self) -> Result<()> {
+        if let Some(feature) = self.missing_feature() {
+            return Err(Error::usage(format!(
+                "this camlive was built without the backend {}; build it with `cargo build --release --features {feature}`",
+                self.name()
+            )));
+        }
+        #[cfg(feature = "ort")]
+        if self != Self::Tract {
+            super::ort::open(self)?;
+        }
+        Ok(())
+    }
+
+    /// Builds the network for pictures of `size` and runs it once; to be called after [`open`](Self::open).
+    pub(super) fn engine(
+        self,
+        checked: &Checked,
+        size: Size,
+        isa: Isa,
+    ) -> std::result::Result<Box<dyn Engine>, String> {
+        #[cfg(feature = "ort")]
+        if self != Self::Tract {
+            return Ok(Box::new(super::ort::Engine::new(self, checked, size)?));
+        }
+        Ok(Box::new(tract::Engine::new(checked, size, isa)?))
+    }
+}
+
+/// A network ready to run.
+pub(super) trait Engine: Debug + Send {
+    fn backend(&self) -> Backend;
+
+    /// How much of the network is int8 operators of ours; none where another library runs all of it.
+    fn report(&self) -> Option<&Report> {
+        None
+    }
+
+    fn takes(&self) -> Takes;
+
+    fn shape(&self) -> &Shape;
+
+    /// Lets `write` fill the input tensor.
+    fn fill(&mut self, write: &mut dyn FnMut(Picture)) -> std::result::Result<(), String>;
+
+    /// Runs the network on the input tensor; `out.scores` are left as they are.
+    fn run(&mut self, out: &mut Activations) -> std::result::Result<(), String>;
+}
+
+/// An input tensor of `3 * height * width` values.
+#[derive(Debug)]
+pub(super) enum Picture<'a> {
+    Bytes(&'a mut [u8]),
+    Floats(&'a mut [f32]),
+}
+
+/// What an input tensor holds.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Takes {
+    pub(super) values: Values,
+    /// `[1, height, width, 3]`; else `[1, 3, height, width]`.
+    pub(super) channels_last: bool,
+}
+
+/// The values of an input tensor.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Values {
+    /// f32, normalized.
+    Normalized,
+    /// The pixels' bytes.
+    Pixels,
+    /// Bytes that stand for normalized pixels.
+    Quantized(Quantization),
+}
+
+impl Takes {
+    /// What the input of a model file takes.
+    pub(super) fn plain(input: &Input) -> Self {
+        let values = if input.bytes { Values::Pixels } else { Values::Normalized };
+        Self { values, channels_last: input.channels_last }
+    }
+
+    /// The shape of a picture of `size`.
+    pub(super) fn dims(&self, size: Size) -> [usize; 4] {
+        let (height, width) = (size.height as usize, size.width as usize);
+        if self.channels_last { [1, height, width, 3] } else { [1, 3, height, width] }
+    }
+}
+
+/// The shapes of what a network gives.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Shape {
+    /// Number of feature maps.
+    pub(super) channels: usize,
+    /// Size of a feature map.
+    pub(super) map: Size,
+    pub(super) classes: usize,
+    /// The feature maps come as `[1, height, width, channels]`; else `[1, channels, height, width]`.
+    channels_last: bool,
+}
+
+impl Shape {
+    /// From the shapes of the two output tensors, which must go with the head.
+    pub(super) fn new(
+        head: &FoundHead,
+        channels_last: bool,
+        features: &[usize],
+        logits: &[usize],
+    ) -> std::result::Result<Self, String> {
+        let (channels, map) = check_features(head, channels_last, features)?;
+        let classes = logits.iter().product();
+        if classes != head.linear.as_ref().map_or(channels, |linear| linear.classes) {
+            return Err(format!(
+                "its logits `{}` have the shape {logits:?}, not one value a class",
+                head.logits
+            ));
+        }
+        Ok(Self { channels, map, classes, channels_last })
+    }
+
+    /// Number of values of the feature maps together.
+    #[cfg(feature = "ort")]
+    pub(super) fn volume(&self) -> usize {
+        self.channels * self.map.width as usize * self.map.height as usize
+    }
+
+    /// Copies the feature maps into the buffers of `out`.
+    pub(super) fn copy(&self, maps: &[f32], out: &mut Activations) {
+        let values = self.cleared(out);
+        if self.channels_last {
+            for k in 0..self.channels {
+                values.extend(maps.iter().skip(k).step_by(self.channels));
+            }
+        } else {
+            values.extend_from_slice(maps);
+        }
+    }
+
+    /// Copies feature maps of bytes, channels last, into the buffers of `out`.
+    pub(super) fn dequantize(&self, maps: &[u8], from: Quantization, out: &mut Activations) {
+        let Quantization { scale, zero_point } = from;
+        let real = |byte: &u8| scale * (i32::from(*byte) - i32::from(zero_point)) as f32;
+        let values = self.cleared(out);
+        for k in 0..self.channels {
+            values.extend(maps.iter().skip(k).step_by(self.channels).map(real));
+        }
+    }
+
+    fn cleared<'a>(&self, out: &'a mut Activations) -> &'a mut Vec<f32> {
+        let Features { channels, height, width, values } = &mut out.features;
+        (*channels, *height, *width) =
+            (self.channels, self.map.height as usize, self.map.width as usize);
+        values.clear();
+        values
+    }
+}
+
+/// Number of feature maps and their size.
+fn check_features(
+    head: &FoundHead,
+    channels_last: bool,
+    features: &[usize],
+) -> std::result::Result<(usize, Size), String> {
+    let pool = &head.pool;
+    let (channels, height, width) = match (features, channels_last) {
+        (&[1, c, h, w], false) | (&[1, h, w, c], true) => (c, h, w),
+        _ => {
+            return Err(format!(
+                "does not end in global pooling and a linear layer: {} pools a tensor of shape {features:?}, \
+                 not feature maps",
+                pool.title
+            ));
+        }
+    };
+    if pool.window.is_some_and(|window| window != [height, width]) {
+        return Err(format!(
+            "does not end in global pooling and a linear layer: {} pools windows of {:?}, not the whole map of \
+             [{height}, {width}]",
+            pool.title,
+            pool.window.unwrap_or_default()
+        ));
+    }
+    if let Some(linear) = &head.linear
+        && linear.channels != channels
+    {
+        return Err(format!(
+            "does not end in global pooling and a linear layer: {} weighs {} values, but there are {channels} \
+             feature maps",
+            linear.title, linear.channels
+        ));
+    }
+    Ok((channels, Size::new(width as u32, height as u32)))
+}
+
+/// A library's error text, cut to a bearable length.
+pub(super) fn shorten(mut text: String) -> String {
+    const LONGEST: usize = 300;
+    if let Some((end, _)) = text.char_indices().nth(LONGEST) {
+        text.truncate(end);
+        text.push_str(" ...");
+    }
+    text
+}

@@ -1,0 +1,157 @@
+//! tract, given a checked model: one picture in, feature maps and logits out.
+
+use std::sync::Arc;
+
+use tract_onnx::prelude::*;
+use tract_onnx::tract_hir::internal::{InferenceFact, ensure, expand};
+use tract_onnx::tract_hir::ops::unimpl::UnimplementedOp;
+
+use super::activations::Activations;
+use super::backend::{Backend, Picture, Shape, Takes, Values};
+use super::check::{Checked, MAX_VALUES};
+use super::quantized::{self, Report, Rewritten};
+use super::{backend, guard};
+use crate::geometry::Size;
+use crate::int8::{Isa, Quantization};
+
+/// A network ready to run.
+#[derive(Debug)]
+pub(super) struct Engine {
+    state: TypedSimpleState,
+    /// The input tensor; shared with tract only during a run.
+    input: Arc<Tensor>,
+    takes: Takes,
+    shape: Shape,
+    /// How the bytes of the feature maps read, where they are bytes.
+    features: Option<Quantization>,
+    report: Report,
+}
+
+impl Engine {
+    /// Builds the network for pictures of `size` and runs it once.
+    pub(super) fn new(checked: &Checked, size: Size, isa: Isa) -> Result<Self, String> {
+        guard::catch(|| build(checked, size, isa))
+            .unwrap_or_else(|panic| Err(format!("tract panicked on it: {panic}")))
+    }
+
+    fn with_input(&mut self, write: &mut dyn FnMut(Picture)) -> TractResult<()> {
+        let mut tensor = Arc::make_mut(&mut self.input).try_as_plain_ram_mut()?;
+        if tensor.datum_type() == u8::datum_type() {
+            write(Picture::Bytes(tensor.as_slice_mut()?));
+        } else {
+            write(Picture::Floats(tensor.as_slice_mut()?));
+        }
+        Ok(())
+    }
+
+    fn run_plan(&mut self, out: &mut Activations) -> TractResult<()> {
+        let outputs = self.state.run(tvec!(TValue::from_const(self.input.clone())))?;
+        let maps = outputs[0].try_as_plain_ram()?;
+        let logits = outputs[1].try_as_plain_ram()?;
+        match self.features {
+            Some(quantization) => self.shape.dequantize(maps.as_slice()?, quantization, out),
+            None => self.shape.copy(maps.as_slice()?, out),
+        }
+        out.logits.clear();
+        out.logits.extend_from_slice(logits.as_slice()?);
+        Ok(())
+    }
+}
+
+impl backend::Engine for Engine {
+    fn backend(&self) -> Backend {
+        Backend::Tract
+    }
+
+    fn report(&self) -> Option<&Report> {
+        Some(&self.report)
+    }
+
+    fn takes(&self) -> Takes {
+        self.takes
+    }
+
+    fn shape(&self) -> &Shape {
+        &self.shape
+    }
+
+    fn fill(&mut self, write: &mut dyn FnMut(Picture)) -> Result<(), String> {
+        self.with_input(write).map_err(|error| explain(&error))
+    }
+
+    fn run(&mut self, out: &mut Activations) -> Result<(), String> {
+        self.run_plan(out).map_err(|error| explain(&error))
+    }
+}
+
+fn build(checked: &Checked, size: Size, isa: Isa) -> Result<Engine, String> {
+    let rewritten = quantized::rewrite(&checked.proto, isa, checked.input.channels_last)?;
+    let takes = match rewritten.input {
+        Some(quantization) => {
+            Takes { values: Values::Quantized(quantization), channels_last: true }
+        }
+        None => Takes::plain(&checked.input),
+    };
+    let dims = takes.dims(size);
+    let kind = match takes.values {
+        Values::Normalized => f32::datum_type(),
+        Values::Pixels | Values::Quantized(_) => u8::datum_type(),
+    };
+    let (features, report) = (rewritten.features, rewritten.report.clone());
+    let channels_last = checked.head.pool.channels_last || features.is_some();
+    let typed = analyse(rewritten, kind, &dims).map_err(|error| explain(&error))?;
+    let facts = [0, 1].map(|i| {
+        typed.output_fact(i).ok().and_then(|fact| fact.shape.as_concrete().map(<[_]>::to_vec))
+    });
+    let [Some(maps), Some(logits)] = facts else {
+        return Err("the shapes of its feature maps and logits are not known beforehand".into());
+    };
+    let shape = Shape::new(&checked.head, channels_last, &maps, &logits)?;
+    let state = typed
+        .into_optimized()
+        .and_then(|model| model.into_runnable())
+        .and_then(|plan| plan.spawn())
+        .map_err(|error| explain(&error))?;
+    let input = Tensor::zero_dt(kind, &dims).map_err(|error| explain(&error))?.into_arc_tensor();
+    let mut engine = Engine { state, input, takes, shape, features, report };
+    engine.run_plan(&mut Activations::default()).map_err(|error| explain(&error))?;
+    Ok(engine)
+}
+
+fn analyse(
+    mut rewritten: Rewritten,
+    kind: DatumType,
+    shape: &[usize],
+) -> TractResult<TypedModel> {
+    let mut model = tract_onnx::onnx()
+        .with_ignore_value_info(true)
+        .model_for_proto_model(&rewritten.proto)?
+        .with_input_fact(0, InferenceFact::dt_shape(kind, shape))?;
+    for node in model.nodes_mut() {
+        if node.op.as_op().downcast_ref::<UnimplementedOp>().is_some()
+            && let Some(operator) = rewritten.operators.remove(&node.name)
+        {
+            node.op = expand(operator);
+        }
+    }
+    let typed = model.into_typed()?;
+    for node in typed.nodes() {
+        for output in &node.outputs {
+            let volume = output.fact.shape.as_concrete().map_or(Some(0), |shape| {
+                shape.iter().try_fold(1usize, |product, &dim| product.checked_mul(dim))
+            });
+            ensure!(
+                volume.is_some_and(|volume| volume <= MAX_VALUES),
+                "{} makes a tensor of shape {:?}, which is too large",
+                node.name,
+                output.fact.shape
+            );
+        }
+    }
+    Ok(typed)
+}
+
+/// tract's chain of errors on one line of bearable length.
+fn explain(error: &TractError) -> String {
+    backend::shorten(format!("tract cannot run it: {error:#}"))
+}
