@@ -5,8 +5,9 @@ mod common;
 use std::path::{Path, PathBuf};
 
 use camlive::frame::Frame;
-use camlive::geometry::Size;
-use camlive::network::activations::Activations;
+use camlive::geometry::{Rect, Size};
+use camlive::localize::{Boxes, Findings, Localizer, Settings, Wanted};
+use camlive::network::activations::{Activations, Features, Head};
 use camlive::network::{ModelOptions, Network};
 use common::{Array, cam, read_json, read_npy};
 
@@ -85,6 +86,72 @@ fn class_and_activation_map_agree_with_onnx_runtime() {
     }
 }
 
+/// The box of one class in a frame of this size, by the default settings.
+fn found_box(head: &Head, activations: &Activations, class: usize, frame: Size) -> Rect {
+    let settings = Settings { threshold: 0.2, boxes: Boxes::Largest, shown: 0 };
+    let mut localizer = Localizer::new(Wanted::Classes(vec![class]), Size::new(224, 224));
+    let mut findings = Findings::default();
+    localizer.localize(activations, head, frame, &settings, &mut findings);
+    findings.detections[0].rect
+}
+
+/// Whether each edge of a box lies within 3 pixels of one of the recorded boxes.
+#[track_caller]
+fn assert_within_3_pixels(found: Rect, recorded: &[&serde_json::Value], of: &str) {
+    let edges = [found.x0, found.y0, found.x1, found.y1];
+    let near = |i: usize| {
+        recorded.iter().any(|corners| {
+            let edge = corners[i].as_u64().expect("a pixel");
+            u64::from(edges[i]).abs_diff(edge) <= 3
+        })
+    };
+    assert!((0..4).all(near), "{of}: {edges:?}, recorded {recorded:?}");
+}
+
+fn size_of(photograph: &serde_json::Value) -> Size {
+    let side = |i: usize| photograph["size"][i].as_u64().expect("pixels") as u32;
+    Size::new(side(0), side(1))
+}
+
+#[test]
+fn boxes_are_those_that_the_reference_cuts_out_of_the_same_feature_maps() {
+    let expected = read_json(&root().join("tests/recorded/expected.json"));
+    let network = embedded();
+    for photograph in PHOTOGRAPHS {
+        for kind in ["float", "int8"] {
+            let recording = &expected[photograph][kind];
+            let features: Array<f32> = recorded(photograph, kind, "features");
+            let logits: Array<f32> = recorded(photograph, kind, "logits");
+            let &[channels, height, width] = &features.shape[..] else { panic!("three axes") };
+            let activations = Activations {
+                features: Features { channels, height, width, values: features.values },
+                scores: logits.values.clone(),
+                logits: logits.values,
+            };
+            let class = recording["top1"].as_u64().unwrap() as usize;
+            let size = size_of(&expected[photograph]);
+            let found = found_box(network.head(), &activations, class, size);
+            assert_within_3_pixels(found, &[&recording["box"]], &format!("{photograph}, {kind}"));
+        }
+    }
+}
+
+/// An edge where the map is flat near the threshold jumps with the rounding: ONNX Runtime's own
+/// two ways, in integers and simulated in float, differ by 34 pixels at one edge.
+#[test]
+fn boxes_are_those_of_onnx_runtime() {
+    let expected = read_json(&root().join("tests/recorded/expected.json"));
+    let mut network = embedded();
+    for photograph in PHOTOGRAPHS {
+        let recording = &expected[photograph];
+        let out = run_on_recorded_pixels(&mut network, photograph);
+        let class = recording["int8"]["top1"].as_u64().unwrap() as usize;
+        let found = found_box(network.head(), &out, class, size_of(recording));
+        let boxes = [&recording["int8"]["box"], &recording["float"]["box"]];
+        assert_within_3_pixels(found, &boxes, photograph);
+    }
+}
+
 #[test]
 fn a_photograph_is_stretched_to_the_input_as_the_reference_does_it() {
     let expected = read_json(&root().join("tests/recorded/expected.json"));
@@ -124,6 +191,8 @@ fn the_embedded_network_computes_what_onnx_runtime_computes_bit_for_bit() {
         let out = run_on_recorded_pixels(&mut network, photograph);
         let logits: Array<f32> = recorded(photograph, "int8", "logits");
         let features: Array<f32> = recorded(photograph, "int8", "features");
+        let d: Vec<f32> = out.features.values.iter().zip(&features.values).map(|(a, b)| a - b).collect();
+        println!("{} of {} differ, max {}, min {}; smallest {}", d.iter().filter(|d| **d != 0.0).count(), d.len(), d.iter().copied().fold(0f32, f32::max), d.iter().copied().fold(0f32, f32::min), features.values.iter().copied().filter(|v| *v > 0.0).fold(9f32, f32::min));
         assert!(out.features.values == features.values, "{photograph}: features");
         assert!(out.logits == logits.values, "{photograph}: logits");
     }

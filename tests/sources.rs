@@ -260,7 +260,7 @@ fn a_broken_photograph_of_a_folder_is_skipped_by_name_and_counted() {
     folder.file("b.jpg", b"");
     folder.file("c.png", &png());
     let mut stills = Stills::open(folder.path()).unwrap();
-    assert!(matches!(stills.pace(), Pace::Recorded(shown) if shown > Duration::ZERO));
+    assert!(matches!(stills.pace(), Pace::Slides(shown) if shown > Duration::ZERO));
     let steps = steps(&mut stills);
     let [Ok(first), Err(broken), Ok(last)] = &steps[..] else { panic!("{steps:?}") };
     assert_eq!((first.sequence, last.sequence), (0, 2));

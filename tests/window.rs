@@ -49,6 +49,8 @@ impl Display {
         let screen = format!("1600x1200x{depth}");
         let mut server = Command::new("Xvfb")
             .args(["-displayfd", "1", "-screen", "0", &screen, "-nolisten", "tcp"])
+            // Otherwise it starts anew whenever its last client leaves, and drops one that comes.
+            .arg("-noreset")
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
@@ -87,12 +89,12 @@ impl Session {
         let program = camlive(&["run", "demo", "--view", "window"])
             .env("DISPLAY", &display.name)
             .current_dir(folder.path())
-            .stderr(Stdio::null())
             .spawn()
             .unwrap();
         let mut session =
             Self { display, folder, window: String::new(), program: Running(program) };
         session.window = until("a window", || {
+            assert_eq!(session.program.0.try_wait().unwrap(), None, "the program ended");
             let found = session.display.command("xdotool", &["search", "--name", "^camlive$"]);
             let found = String::from_utf8(found).unwrap().trim().to_owned();
             (!found.is_empty()).then_some(found)

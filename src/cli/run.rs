@@ -161,12 +161,6 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         summary.analysed as f64 / seconds,
         summary.dropped
     ));
-    if watched && matches!(pace, Pace::Slides(_)) && arguments.frames.is_none() {
-        while !stop.requested() && !out_of_time() {
-            watch(None)?;
-            std::thread::sleep(TICK);
-        }
-    }
     Ok(())
 }
 

@@ -118,6 +118,9 @@ pub struct Pipeline {
     analysis: JoinHandle<Result<Summary>>,
 }
 
+/// How often changed settings are looked for.
+const TICK: Duration = Duration::from_millis(20);
+
 /// How long threads may take to end once asked.
 const GRACE: Duration = Duration::from_secs(5);
 
@@ -147,6 +150,7 @@ impl Pipeline {
             used: used_out,
             lost: hooks.lost,
             watched: options.watched,
+            settings: options.settings.clone(),
             stop: stop.clone(),
         };
         let analysis = Analysis {
@@ -221,17 +225,24 @@ struct Capture {
     used: Receiver<Frame>,
     lost: Box<dyn FnMut(&Error) + Send>,
     watched: bool,
+    settings: SharedSettings,
     stop: Stop,
 }
 
 impl Capture {
     fn run(mut self) -> Result<()> {
         let mut frame = Frame::empty();
+        let mut last = None;
         let mut due = Instant::now();
         while !self.stop.requested() {
             match self.source.next(&mut frame) {
                 Ok(Step::Waiting) => continue,
-                Ok(Step::End) => break,
+                Ok(Step::End) => {
+                    if let Some((last, settings)) = last {
+                        self.linger(last, settings);
+                    }
+                    break;
+                }
                 Ok(Step::Frame) => {}
                 Err(error) if error.kind() == ErrorKind::Skip => {
                     (self.lost)(&error);
@@ -239,7 +250,11 @@ impl Capture {
                 }
                 Err(error) => return Err(error),
             }
-            let overtaken = match self.source.pace() {
+            let pace = self.source.pace();
+            if self.watched && matches!(pace, Pace::Slides(_)) {
+                last = Some((frame.clone(), self.settings.get()));
+            }
+            let overtaken = match pace {
                 Pace::Live => self.frames.put(frame),
                 Pace::Recorded(shown) | Pace::Slides(shown) => {
                     if self.watched {
@@ -254,6 +269,18 @@ impl Capture {
             frame = overtaken.or_else(|| self.used.try_recv().ok()).unwrap_or_else(Frame::empty);
         }
         Ok(())
+    }
+
+    /// Has the last frame analysed again whenever the settings change, until the end is asked for.
+    fn linger(&self, last: Frame, mut settings: Settings) {
+        while !self.stop.requested() {
+            std::thread::sleep(TICK);
+            let now = self.settings.get();
+            if now != settings {
+                settings = now;
+                self.put_behind(Frame { captured: Instant::now(), ..last.clone() });
+            }
+        }
     }
 
     fn wait_until(&self, due: Instant) {

@@ -41,7 +41,8 @@ pub enum Pace {
     /// Frames wait to be read (files): every one of them is analysed. Where somebody watches, each
     /// is shown for at least this long.
     Recorded(Duration),
-    /// As recorded; and the last picture stays for as long as somebody watches.
+    /// As recorded; and the last picture stays for as long as somebody watches, analysed again
+    /// where the settings change.
     Slides(Duration),
 }
 

@@ -104,9 +104,11 @@ impl Source for Camera {
         self.heard = Instant::now();
         frame.sequence = picture.sequence;
         frame.captured = picture.captured;
+        let start = Instant::now();
         self.decoder
             .decode(picture.buffer.buffer(), frame)
             .map_err(|e| Error::skip(format!("{}: {e}", self.path.display())))?;
+        frame.decoding = start.elapsed();
         Ok(Step::Frame)
     }
 

@@ -94,8 +94,10 @@ impl<R: BufRead + Send> Pictures for MjpegStream<R> {
         if !self.splitter.read_picture(&mut self.jpeg)? {
             return Ok(false);
         }
-        frame.captured = Instant::now();
+        let arrived = Instant::now();
+        frame.captured = arrived;
         self.decoder.decode(frame, &self.jpeg, None)?;
+        frame.decoding = arrived.elapsed();
         Ok(true)
     }
 

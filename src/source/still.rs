@@ -54,7 +54,7 @@ impl Source for Stills {
     }
 
     fn pace(&self) -> Pace {
-        Pace::Recorded(SHOWN)
+        Pace::Slides(SHOWN)
     }
 
     fn describe(&self) -> String {
@@ -110,11 +110,13 @@ pub fn is_photograph(path: &Path) -> std::io::Result<bool> {
 /// or has more than [`MAX_PIXELS`].
 pub fn read_photograph(path: &Path, frame: &mut Frame) -> Result<()> {
     let bytes = read_file(path)?;
+    let start = Instant::now();
     let picture = decode(bytes).map_err(|e| Error::invalid(format!("{}: {e}", path.display())))?;
     let size = Size::new(picture.width(), picture.height());
     frame.rgb = picture.into_rgb8().into_raw();
     frame.size = size;
     frame.captured = Instant::now();
+    frame.decoding = start.elapsed();
     Ok(())
 }
 

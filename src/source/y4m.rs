@@ -113,7 +113,8 @@ impl<R: BufRead + Send> Pictures for Stream<R> {
     fn read(&mut self, frame: &mut Frame) -> Result<bool> {
         let header = self.header;
         let Some(planes) = self.read_planes()? else { return Ok(false) };
-        frame.captured = Instant::now();
+        let arrived = Instant::now();
+        frame.captured = arrived;
         let (luma, chroma) = planes.split_at(header.size.area() as usize);
         let (cb, cr) = chroma.split_at(header.chroma_bytes() as usize);
         let plane = |data| Plane { data, stride: 0 };
@@ -125,6 +126,7 @@ impl<R: BufRead + Send> Pictures for Stream<R> {
             header.chroma.unwrap_or_default(),
             &header.coding(),
         )?;
+        frame.decoding = arrived.elapsed();
         Ok(true)
     }
 

@@ -46,8 +46,10 @@ impl Window {
             ..WindowOptions::default()
         };
         let title: String = title.chars().filter(|c| !c.is_control()).collect();
+        // Held until the window is open: a display without clients may start anew, and hangs up on
+        // whoever comes at that moment.
         #[cfg(target_os = "linux")]
-        check_display().map_err(|why| no_window(&why))?;
+        let _display = check_display().map_err(|why| no_window(&why))?;
         let window = minifb::Window::new(&title, width, height, options);
         let mut window = ManuallyDrop::new(window.map_err(|error| no_window(&error.to_string()))?);
         // Whoever calls `update` sets the pace.
@@ -109,7 +111,7 @@ fn no_window(why: &str) -> Error {
 
 /// Asks the display for what minifb needs. Where it is missing minifb does not fail but crashes.
 #[cfg(target_os = "linux")]
-fn check_display() -> std::result::Result<(), String> {
+fn check_display() -> std::result::Result<impl Sized, String> {
     use x11rb::connection::Connection;
     use x11rb::protocol::xproto::ConnectionExt;
     if std::env::var_os("DISPLAY").is_none() {
@@ -138,7 +140,7 @@ fn check_display() -> std::result::Result<(), String> {
             ));
         }
     }
-    Ok(())
+    Ok(connection)
 }
 
 /// The frame's size, enlarged or reduced where the window would be very small or large.
