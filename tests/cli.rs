@@ -223,3 +223,19 @@ fn bench_reports_every_stage_as_json() {
         assert_eq!(report["map"], serde_json::json!([7, 7]));
     }
 }
+
+#[cfg(unix)]
+#[test]
+fn a_request_to_end_that_comes_twice_ends_the_run_well() {
+    let mut run = camlive(&["run", "demo", "--view", "none", "--events", "-"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut event = String::new();
+    BufReader::new(run.stdout.as_mut().unwrap()).read_line(&mut event).unwrap();
+    let id = run.id().to_string();
+    let twice = format!("kill -INT {id}; kill -INT {id}");
+    assert!(std::process::Command::new("sh").args(["-c", &twice]).status().unwrap().success());
+    assert!(run.wait().unwrap().success());
+}

@@ -7,7 +7,7 @@ mod output;
 mod run;
 
 use std::ffi::OsString;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -88,13 +88,19 @@ fn one_line(error: &clap::Error) -> Error {
     Error::usage(format!("{said}; --help tells what is possible"))
 }
 
+/// A request to end that comes so soon after the first is the same one: `timeout` and others send
+/// theirs to the process and then to its group.
+const SAME_REQUEST: Duration = Duration::from_millis(500);
+
 /// A flag that Ctrl-C or a request to terminate sets; a second one ends the program at once. To be
 /// called when all is open, since until then Ctrl-C should end the program.
 fn stop_on_signal() -> Result<Stop> {
     let stop = Stop::default();
     let flag = stop.clone();
+    let mut first = None;
     ctrlc::set_handler(move || {
-        if flag.requested() {
+        let first = *first.get_or_insert_with(Instant::now);
+        if first.elapsed() > SAME_REQUEST {
             std::process::exit(130);
         }
         flag.request();
