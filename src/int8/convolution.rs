@@ -2,7 +2,7 @@
 
 use super::arithmetic::{Adder, Requantizer};
 use super::dense::{self, Dense};
-use super::isa::{Kernel, Kernels, Output, Scratch, Simd};
+use super::isa::{Kernel, Kernels, Output, Scratch, Simd, Strip};
 use super::reference::{self, Filters};
 use super::{AddSpec, Clamp, Isa, Quantization, Shape, Window, expect_len};
 
@@ -135,7 +135,8 @@ impl Convolution {
         let in_range = sums.iter().zip(&scales).all(|(&sum, scale)| sum as f32 * scale < LIMIT);
         let mut plan = None;
         if isa != Isa::Scalar && in_range {
-            isa.run(Pack { filters: &filters, scales: &scales, plan: &mut plan });
+            let residual = spec.residual.is_some();
+            isa.run(Pack { filters: &filters, scales: &scales, residual, plan: &mut plan });
         }
         Ok(Self {
             isa,
@@ -208,8 +209,6 @@ impl Convolution {
                 let rows = kernels.strip(to);
                 for (i, output) in output.chunks_mut(rows * to.width * to.channels).enumerate() {
                     let first = i * rows;
-                    let residual =
-                        residual.map(|all| &all[first * to.width * to.channels..][..output.len()]);
                     Scratch::with(|scratch| {
                         self.isa.run(Strip {
                             kernels,
@@ -219,7 +218,6 @@ impl Convolution {
                             width: to.width,
                             first,
                             output: &self.output,
-                            residual,
                             to: output,
                         });
                     });
@@ -236,37 +234,18 @@ const LIMIT: f32 = (1 << 30) as f32;
 struct Pack<'a> {
     filters: &'a Filters,
     scales: &'a [f32],
+    residual: bool,
     plan: &'a mut Option<Plan>,
 }
 
 impl Kernel for Pack<'_> {
     fn run<S: Simd>(self, _: S) {
-        let depthwise = Kernels::new::<S>(self.filters, self.scales);
-        *self.plan = Some(match depthwise {
+        // No usual network adds a residual to a depthwise convolution: those have no fast path.
+        let depthwise = (!self.residual).then(|| Kernels::new::<S>(self.filters, self.scales));
+        *self.plan = Some(match depthwise.flatten() {
             Some(kernels) => Plan::Depthwise(kernels),
             None => Plan::Dense(Dense::new::<S>(self.filters, self.scales)),
         });
-    }
-}
-
-/// A strip of rows of a depthwise convolution.
-struct Strip<'a> {
-    kernels: &'a Kernels,
-    scratch: &'a mut Scratch,
-    input: &'a [u8],
-    shape: Shape,
-    width: usize,
-    first: usize,
-    output: &'a Output,
-    residual: Option<&'a [u8]>,
-    to: &'a mut [u8],
-}
-
-impl Kernel for Strip<'_> {
-    #[inline(always)]
-    fn run<S: Simd>(self, simd: S) {
-        let Self { kernels, scratch, input, shape, width, first, output, residual, to } = self;
-        kernels.convolve(simd, scratch, input, shape, width, first, output, residual, to);
     }
 }
 

@@ -94,11 +94,8 @@ impl Kernel for Run<'_> {
                 None => {
                     let elements = self.scratch.elements(pixels * row);
                     if bytes.is_empty() {
-                        for (pixel, row) in elements.chunks_exact_mut(row).enumerate() {
-                            let place = self.first + pixel;
-                            let place = [place / self.width, place % self.width];
-                            gather(simd, self.dense, self.input, self.shape, group, place, row);
-                        }
+                        let place = [group, self.first, self.width];
+                        self.dense.gather(simd, self.input, self.shape, place, row, elements);
                     } else {
                         convert(simd, bytes, elements);
                     }
@@ -110,40 +107,53 @@ impl Kernel for Run<'_> {
     }
 }
 
-/// What one output pixel sees, tap by tap.
-#[inline(always)]
-fn gather<S: Simd>(
-    simd: S,
-    dense: &Dense,
-    input: &[u8],
-    shape: Shape,
-    group: usize,
-    [y, x]: [usize; 2],
-    elements: &mut [S::Element],
-) {
-    let window = &dense.window;
-    let depth = dense.input_channels / dense.matrices.len();
-    let [height, width] = window.kernel;
-    let zero = S::element(dense.zero_point);
-    for tap_y in 0..height {
-        let elements = &mut elements[tap_y * width * depth..][..width * depth];
-        let Some(row) = window.tap(0, y, tap_y, shape.height) else {
-            elements.fill(zero);
-            continue;
-        };
-        let at = |column: usize| (row * shape.width + column) * shape.channels + group * depth;
-        let ends = [0, width - 1].map(|tap| window.tap(1, x, tap, shape.width));
-        if let ([Some(first), Some(_)], true) = (ends, depth == shape.channels)
-            && window.dilations[1] == 1
-        {
-            convert(simd, &input[at(first)..][..elements.len()], elements);
-            continue;
-        }
-        for tap_x in 0..width {
-            let elements = &mut elements[tap_x * depth..][..depth];
-            match window.tap(1, x, tap_x, shape.width) {
-                Some(column) => convert(simd, &input[at(column)..][..depth], elements),
-                None => elements.fill(zero),
+impl Dense {
+    /// What each pixel from `first` on sees, tap by tap, for a group.
+    #[inline(always)]
+    fn gather<S: Simd>(
+        &self,
+        simd: S,
+        input: &[u8],
+        shape: Shape,
+        [group, first, width]: [usize; 3],
+        row: usize,
+        elements: &mut [S::Element],
+    ) {
+        let window = &self.window;
+        let depth = self.input_channels / self.matrices.len();
+        let segment = window.kernel[1] * depth;
+        let zero = S::element(self.zero_point);
+        // The taps of a row lie side by side in the input too, unless there is padding between.
+        let together = depth == self.input_channels && window.dilations[1] == 1;
+        let (mut y, mut x) = (first / width, first % width);
+        for elements in elements.chunks_exact_mut(row) {
+            let left = (x * window.strides[1]).checked_sub(window.pads[1]);
+            let left = left.filter(|left| together && left + window.kernel[1] <= shape.width);
+            for tap_y in 0..window.kernel[0] {
+                let elements = &mut elements[tap_y * segment..][..segment];
+                let Some(line) = window.tap(0, y, tap_y, shape.height) else {
+                    elements.fill(zero);
+                    continue;
+                };
+                let line = &input[line * shape.width * shape.channels..];
+                if let Some(left) = left {
+                    convert(simd, &line[left * depth..][..segment], elements);
+                    continue;
+                }
+                for tap_x in 0..window.kernel[1] {
+                    let elements = &mut elements[tap_x * depth..][..depth];
+                    match window.tap(1, x, tap_x, shape.width) {
+                        Some(column) => {
+                            let at = column * shape.channels + group * depth;
+                            convert(simd, &line[at..][..depth], elements);
+                        }
+                        None => elements.fill(zero),
+                    }
+                }
+            }
+            x += 1;
+            if x == width {
+                (y, x) = (y + 1, 0);
             }
         }
     }

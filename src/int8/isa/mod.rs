@@ -20,7 +20,7 @@ use super::Clamp;
 use super::arithmetic::Adder;
 use crate::error::{Error, Result};
 
-pub(super) use depthwise::Kernels;
+pub(super) use depthwise::{Kernels, Strip};
 pub(super) use gemm::Matrix;
 use scratch::Integer;
 pub(super) use scratch::Scratch;
