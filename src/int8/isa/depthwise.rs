@@ -16,7 +16,10 @@ use crate::int8::{Shape, Window};
 /// Columns of a tile: the widths of the usual feature maps are multiples of 7.
 const COLUMNS: usize = 7;
 
-/// Elements of scratch for a strip, so that it stays in the L1 cache.
+/// Registers of channels that are interleaved together: about a cache line of the picture.
+const BATCH: usize = 8;
+
+/// Elements of scratch for a strip of one register of channels.
 const STRIP: usize = 10 * 1024;
 
 /// Kernels packed for one instruction set.
@@ -143,34 +146,42 @@ impl Kernel for Strip<'_> {
             let outputs = (rows - phase).div_ceil(dilation);
             let tiles = outputs.div_ceil(kernels.rows);
             let groups = tiles - 1 + (kernels.groups - 1) * (S::GROUP / 2) + 1;
-            let elements = scratch.elements::<S::Element>(groups * columns * size);
-            for (block, &channel) in kernels.blocks.iter().enumerate() {
-                for (group, row) in elements.chunks_exact_mut(columns * size).enumerate() {
-                    let row_of_input = (first + phase) * kernels.window.strides[0];
-                    let place = [row_of_input, group, channel];
-                    kernels.interleave(simd, input, shape, place, row);
+            let plane = groups * columns * size;
+            let elements = scratch.elements::<S::Element>(BATCH * plane);
+            for batch in (0..kernels.blocks.len()).step_by(BATCH) {
+                let batch = batch..kernels.blocks.len().min(batch + BATCH);
+                // Row by row, so that the rows stay in the L1 cache for the whole batch.
+                for group in 0..groups {
+                    for (block, plane) in batch.clone().zip(elements.chunks_exact_mut(plane)) {
+                        let row_of_input = (first + phase) * kernels.window.strides[0];
+                        let place = [row_of_input, group, kernels.blocks[block]];
+                        let row = &mut plane[group * columns * size..][..columns * size];
+                        kernels.interleave(simd, input, shape, place, row);
+                    }
                 }
-                for tile in 0..tiles {
-                    let mut rows = Rows {
-                        kernels,
-                        elements: &elements[tile * columns * size..],
-                        block,
-                        columns,
-                        width,
-                        channels: shape.channels,
-                        first: phase + tile * kernels.rows * dilation,
-                        // The lower row of the last tile may be one too many.
-                        lower: tile * kernels.rows + 1 < outputs,
-                        output,
-                        to: &mut *to,
-                    };
-                    // The width of tile that leaves the least over.
-                    let waste = |columns: usize| width.next_multiple_of(columns) - width;
-                    match kernels.rows {
-                        1 => rows.run::<S, 1, 7>(simd),
-                        _ if waste(6) <= waste(5).min(waste(4)) => rows.run::<S, 2, 6>(simd),
-                        _ if waste(5) <= waste(4) => rows.run::<S, 2, 5>(simd),
-                        _ => rows.run::<S, 2, 4>(simd),
+                for (block, plane) in batch.zip(elements.chunks_exact(plane)) {
+                    for tile in 0..tiles {
+                        let mut rows = Rows {
+                            kernels,
+                            elements: &plane[tile * columns * size..],
+                            block,
+                            columns,
+                            width,
+                            channels: shape.channels,
+                            first: phase + tile * kernels.rows * dilation,
+                            // The lower row of the last tile may be one too many.
+                            lower: tile * kernels.rows + 1 < outputs,
+                            output,
+                            to: &mut *to,
+                        };
+                        // The width of tile that leaves the least over.
+                        let waste = |columns: usize| width.next_multiple_of(columns) - width;
+                        match kernels.rows {
+                            1 => rows.run::<S, 1, 7>(simd),
+                            _ if waste(6) <= waste(5).min(waste(4)) => rows.run::<S, 2, 6>(simd),
+                            _ if waste(5) <= waste(4) => rows.run::<S, 2, 5>(simd),
+                            _ => rows.run::<S, 2, 4>(simd),
+                        }
                     }
                 }
             }
