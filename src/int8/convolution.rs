@@ -3,6 +3,7 @@
 use super::arithmetic::{Adder, Requantizer};
 use super::dense::{self, Dense};
 use super::isa::{Kernel, Kernels, Output, Scratch, Simd, Strip};
+use super::parallel;
 use super::reference::{self, Filters};
 use super::{AddSpec, Clamp, Isa, Quantization, Shape, Window, expect_len};
 
@@ -63,6 +64,7 @@ pub struct Convolution {
     window: Window,
     input_channels: usize,
     output_channels: usize,
+    groups: usize,
     plan: Plan,
     output: Output,
 }
@@ -143,6 +145,7 @@ impl Convolution {
             window: spec.window,
             input_channels: from,
             output_channels: to,
+            groups,
             plan: plan.unwrap_or_else(|| {
                 let zero_point = spec.output.zero_point;
                 Plan::Reference(filters, Requantizer { scales, zero_point, clamp: spec.clamp })
@@ -178,6 +181,8 @@ impl Convolution {
         if to.is_empty() {
             return;
         }
+        let area = self.window.kernel[0] * self.window.kernel[1];
+        let threads = parallel::threads(to.len() * area * (self.input_channels / self.groups));
         match &self.plan {
             Plan::Reference(filters, requantizer) => {
                 let adder = self.output.residual.as_ref();
@@ -186,10 +191,11 @@ impl Convolution {
                 reference::convolution(filters, requantizer, residual, input, shape, output);
             }
             Plan::Dense(dense) => {
-                let run = dense.run_length(to.pixels());
-                for (i, output) in output.chunks_mut(run * to.channels).enumerate() {
+                let run = parallel::part(to.pixels(), dense.longest_run(), threads);
+                parallel::for_each_chunk(output, run * to.channels, threads, |i, output| {
                     let first = i * run;
-                    let residual = residual.map(|all| &all[first * to.channels..][..output.len()]);
+                    let at = first * to.channels;
+                    let residual = residual.map(|all| &all[at..at + output.len()]);
                     Scratch::with(|scratch| {
                         self.isa.run(dense::Run {
                             dense,
@@ -203,12 +209,13 @@ impl Convolution {
                             to: output,
                         });
                     });
-                }
+                });
             }
             Plan::Depthwise(kernels) => {
-                let rows = kernels.strip(to);
-                for (i, output) in output.chunks_mut(rows * to.width * to.channels).enumerate() {
-                    let first = i * rows;
+                let [longest, multiple] = kernels.longest_strip(to.width);
+                let rows = parallel::part(to.height, longest, threads).next_multiple_of(multiple);
+                let strip = rows * to.width * to.channels;
+                parallel::for_each_chunk(output, strip, threads, |i, output| {
                     Scratch::with(|scratch| {
                         self.isa.run(Strip {
                             kernels,
@@ -216,12 +223,12 @@ impl Convolution {
                             input,
                             shape,
                             width: to.width,
-                            first,
+                            first: i * rows,
                             output: &self.output,
                             to: output,
                         });
                     });
-                }
+                });
             }
         }
     }

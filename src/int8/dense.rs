@@ -44,12 +44,10 @@ impl Dense {
         }
     }
 
-    /// How many pixels to compute together, of so many.
-    pub fn run_length(&self, pixels: usize) -> usize {
+    /// How many pixels to compute together at most.
+    pub fn longest_run(&self) -> usize {
         let area = self.window.kernel[0] * self.window.kernel[1];
-        let bytes = 2 * area * self.input_channels + self.output_channels;
-        let runs = (pixels * bytes).div_ceil(RUN).max(1);
-        pixels.div_ceil(runs).max(1)
+        (RUN / (2 * area * self.input_channels + self.output_channels)).max(1)
     }
 
     fn is_pointwise(&self) -> bool {

@@ -101,13 +101,12 @@ impl Kernels {
         })
     }
 
-    /// How many rows of outputs to compute together: as many as find place in the L1 cache, and a
-    /// whole number of tiles.
-    pub fn strip(&self, to: Shape) -> usize {
+    /// How many rows of outputs to compute together at most, and what their number is a multiple
+    /// of.
+    pub fn longest_strip(&self, width: usize) -> [usize; 2] {
         let period = self.rows * self.window.dilations[0];
-        let group = self.columns(to.width) * self.group;
-        let tiles = (STRIP / group).saturating_sub(self.groups).max(1);
-        tiles * period
+        let tiles = (STRIP / (self.columns(width) * self.group)).saturating_sub(self.groups);
+        [tiles.max(1) * period, period]
     }
 
     /// Columns of interleaved groups for so many outputs across.

@@ -2,4 +2,6 @@
 
 mod by_hand;
 mod convolutions;
+mod others;
 mod random;
+mod threads;
