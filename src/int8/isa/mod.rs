@@ -9,6 +9,10 @@
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512_vnni;
+#[cfg(target_arch = "x86_64")]
+mod avx_vnni;
 mod depthwise;
 mod gemm;
 mod scratch;
@@ -115,6 +119,10 @@ impl Isa {
             Self::Scalar => true,
             #[cfg(target_arch = "x86_64")]
             Self::Avx2 => avx2::Avx2::detect().is_some(),
+            #[cfg(target_arch = "x86_64")]
+            Self::AvxVnni => avx_vnni::AvxVnni::detect().is_some(),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512Vnni => avx512_vnni::Avx512Vnni::detect().is_some(),
             _ => false,
         }
     }
@@ -127,6 +135,12 @@ impl Isa {
         match self {
             #[cfg(target_arch = "x86_64")]
             Self::Avx2 => avx2::Avx2::detect().expect("it was checked").run(kernel),
+            #[cfg(target_arch = "x86_64")]
+            Self::AvxVnni => avx_vnni::AvxVnni::detect().expect("it was checked").run(kernel),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512Vnni => {
+                avx512_vnni::Avx512Vnni::detect().expect("it was checked").run(kernel);
+            }
             _ => panic!("{self} has no kernels"),
         }
     }
