@@ -123,35 +123,45 @@ impl Dense {
         let zero = S::element(self.zero_point);
         // The taps of a row lie side by side in the input too, unless there is padding between.
         let together = depth == self.input_channels && window.dilations[1] == 1;
-        let (mut y, mut x) = (first / width, first % width);
-        for elements in elements.chunks_exact_mut(row) {
-            let left = (x * window.strides[1]).checked_sub(window.pads[1]);
-            let left = left.filter(|left| together && left + window.kernel[1] <= shape.width);
+        let mut place = first;
+        let mut rest = elements;
+        while !rest.is_empty() {
+            // The pixels that lie in one row of outputs, all of whose taps are in the same rows.
+            let (y, x) = (place / width, place % width);
+            let pixels = (width - x).min(rest.len() / row);
+            let (line_of_outputs, others) = rest.split_at_mut(pixels * row);
+            (rest, place) = (others, place + pixels);
             for tap_y in 0..window.kernel[0] {
-                let elements = &mut elements[tap_y * segment..][..segment];
+                let taps = tap_y * segment..(tap_y + 1) * segment;
                 let Some(line) = window.tap(0, y, tap_y, shape.height) else {
-                    elements.fill(zero);
+                    for elements in line_of_outputs.chunks_exact_mut(row) {
+                        elements[taps.clone()].fill(zero);
+                    }
                     continue;
                 };
                 let line = &input[line * shape.width * shape.channels..];
-                if let Some(left) = left {
-                    convert(simd, &line[left * depth..][..segment], elements);
-                    continue;
-                }
-                for tap_x in 0..window.kernel[1] {
-                    let elements = &mut elements[tap_x * depth..][..depth];
-                    match window.tap(1, x, tap_x, shape.width) {
-                        Some(column) => {
-                            let at = column * shape.channels + group * depth;
-                            convert(simd, &line[at..][..depth], elements);
+                let line = &line[..shape.width * shape.channels];
+                for (i, elements) in line_of_outputs.chunks_exact_mut(row).enumerate() {
+                    let elements = &mut elements[taps.clone()];
+                    let left = ((x + i) * window.strides[1]).wrapping_sub(window.pads[1]);
+                    if together
+                        && left < shape.width
+                        && let Some(bytes) = line.get(left * depth..left * depth + segment)
+                    {
+                        convert(simd, bytes, elements);
+                        continue;
+                    }
+                    for tap_x in 0..window.kernel[1] {
+                        let elements = &mut elements[tap_x * depth..][..depth];
+                        match window.tap(1, x + i, tap_x, shape.width) {
+                            Some(column) => {
+                                let at = column * shape.channels + group * depth;
+                                convert(simd, &line[at..][..depth], elements);
+                            }
+                            None => elements.fill(zero),
                         }
-                        None => elements.fill(zero),
                     }
                 }
-            }
-            x += 1;
-            if x == width {
-                (y, x) = (y + 1, 0);
             }
         }
     }

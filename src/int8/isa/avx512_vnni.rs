@@ -2,7 +2,7 @@
 
 use std::arch::x86_64::*;
 
-use super::{Kernel, Output, Simd};
+use super::{Kernel, Output, Simd, unrolled};
 use crate::int8::Clamp;
 
 /// Proof that the machine has AVX-512 F, BW, VL and VNNI, and FMA.
@@ -143,14 +143,14 @@ impl Simd for Avx512Vnni {
     }
 
     #[inline(always)]
-    unsafe fn store(self, sums: [__m512i; 2], limits: Self::Limits, to: [*mut u8; 2]) {
+    unsafe fn store(self, sums: [__m512i; 4], limits: Self::Limits, to: [*mut u8; 4]) {
         let (zero_point, lowest, highest) = limits;
         unsafe {
-            for i in 0..2 {
+            unrolled!(i < 4 => {
                 let bytes = _mm512_add_epi32(sums[i], zero_point);
                 let bytes = _mm512_min_epi32(_mm512_max_epi32(bytes, lowest), highest);
                 _mm_storeu_si128(to[i].cast(), _mm512_cvtepi32_epi8(bytes));
-            }
+            });
         }
     }
 }

@@ -117,7 +117,7 @@ impl Simd for AvxVnni {
     }
 
     #[inline(always)]
-    unsafe fn store(self, sums: [__m256i; 2], limits: Self::Limits, to: [*mut u8; 2]) {
+    unsafe fn store(self, sums: [__m256i; 4], limits: Self::Limits, to: [*mut u8; 4]) {
         unsafe { self.0.store(sums, limits, to) }
     }
 }

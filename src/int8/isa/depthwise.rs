@@ -270,7 +270,7 @@ impl<E> Rows<'_, E> {
             let (sums, scales, limits) = unsafe {
                 let at = self.elements.as_ptr().add(first * stride * size);
                 let sums = self.sums::<S, R, C>(simd, at, weights.as_ptr(), bias.as_ptr());
-                (sums, [simd.floats(scales.as_ptr()); 2], self.output.limits(simd))
+                (sums, [simd.floats(scales.as_ptr()); 4], self.output.limits(simd))
             };
             // Where whole registers do not belong in the output, they go here.
             let mut aside = [[[0u8; 16]; COLUMNS]; 2];
@@ -280,18 +280,21 @@ impl<E> Rows<'_, E> {
                 place[row] = self.to[start + row * pitch + first * self.channels..].as_mut_ptr();
                 step[row] = self.channels;
             }
-            // Two by two: the same column of two rows, or two columns of a row.
-            unrolled!(i < (C * R).div_ceil(2) => {
-                let second = (2 * i + 1).min(C * R - 1);
-                let (a, b) = ([2 * i % R, 2 * i / R], [second % R, second / R]);
-                let pair = [sums[a[0]][a[1]], sums[b[0]][b[1]]];
+            // Four by four; the last four may repeat the last register.
+            unrolled!(i < (C * R).div_ceil(4) => {
+                let mut four = [sums[0][0]; 4];
+                let mut to = [std::ptr::null_mut::<u8>(); 4];
+                unrolled!(j < 4 => {
+                    let at = (4 * i + j).min(C * R - 1);
+                    let (row, column) = (at % R, at / R);
+                    four[j] = sums[row][column];
+                    to[j] = place[row].wrapping_add(column * step[row]);
+                });
+                let residual = [std::ptr::null(); 4];
                 // SAFETY: the output holds `C` columns of the rows, as asserted above; otherwise
                 // `aside` does.
                 unsafe {
-                    let to =
-                        [place[a[0]].add(a[1] * step[a[0]]), place[b[0]].add(b[1] * step[b[0]])];
-                    let residual = [to[0].cast_const(), to[1].cast_const()];
-                    self.output.finish::<S, false>(simd, pair, scales, limits, residual, to);
+                    self.output.finish::<S, false>(simd, four, scales, limits, residual, to);
                 }
             });
             if columns < C {

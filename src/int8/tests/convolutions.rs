@@ -79,7 +79,7 @@ fn compare(case: Case) {
 
 fn pointwise(seed: u64, pixels: usize, inputs: usize, outputs: usize) -> Case {
     let window = Window::POINT;
-    let residual = seed % 3 == 0;
+    let residual = seed.is_multiple_of(3);
     Case { seed, height: 1, width: pixels, inputs, outputs, groups: 1, window, residual }
 }
 
@@ -184,7 +184,7 @@ fn depthwise_convolutions_of_the_usual_kinds() {
                     dilations: [dilation; 2],
                     pads: [seed % 3, seed % 4, seed % 5, seed % 2].map(|pad| pad as usize),
                 };
-                let residual = seed % 4 == 0;
+                let residual = seed.is_multiple_of(4);
                 compare(Case {
                     seed,
                     height: size,
@@ -245,7 +245,7 @@ fn dense_convolutions_with_padding_strides_and_dilations() {
                     dilations: [dilation, 1],
                     pads: [seed % 3, seed % 4, seed % 5, seed % 2].map(|pad| pad as usize),
                 };
-                let (height, width, residual) = (11, 9, seed % 4 == 0);
+                let (height, width, residual) = (11, 9, seed.is_multiple_of(4));
                 compare(Case { seed, height, width, inputs, outputs, groups, window, residual });
             }
         }
