@@ -11,6 +11,7 @@ use divan::Bencher;
 use divan::counter::ItemsCount;
 
 fn main() {
+    rayon::ThreadPoolBuilder::new().num_threads(1).build_global().expect("there is no pool yet");
     divan::main();
 }
 
@@ -70,12 +71,9 @@ fn bench(bencher: Bencher, layer: Layer, groups: usize, residual: bool) {
     let to = convolution.output_shape(shape);
     let (mut output, other) = (vec![0; to.len()], vec![7; to.len()]);
     let other = residual.then_some(&other[..]);
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
-    pool.install(|| {
-        bencher
-            .counter(ItemsCount::new(to.len() * depth))
-            .bench_local(|| convolution.run(&input, shape, other, &mut output));
-    });
+    bencher
+        .counter(ItemsCount::new(to.len() * depth))
+        .bench_local(|| convolution.run(&input, shape, other, &mut output));
 }
 
 #[divan::bench(args = [
