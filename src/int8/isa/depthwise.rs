@@ -149,14 +149,19 @@ impl Kernel for Strip<'_> {
             let elements = scratch.elements::<S::Element>(BATCH * plane);
             for batch in (0..kernels.blocks.len()).step_by(BATCH) {
                 let batch = batch..kernels.blocks.len().min(batch + BATCH);
-                // Row by row, so that the rows stay in the L1 cache for the whole batch.
                 for group in 0..groups {
-                    for (block, plane) in batch.clone().zip(elements.chunks_exact_mut(plane)) {
-                        let row_of_input = (first + phase) * kernels.window.strides[0];
-                        let place = [row_of_input, group, kernels.blocks[block]];
-                        let row = &mut plane[group * columns * size..][..columns * size];
-                        kernels.interleave(simd, input, shape, place, row);
-                    }
+                    let row_of_input = (first + phase) * kernels.window.strides[0];
+                    let blocks = &kernels.blocks[batch.clone()];
+                    let rows = &mut elements[group * columns * size..];
+                    kernels.interleave(
+                        simd,
+                        input,
+                        shape,
+                        [row_of_input, group],
+                        blocks,
+                        [columns, plane],
+                        rows,
+                    );
                 }
                 for (block, plane) in batch.zip(elements.chunks_exact(plane)) {
                     for tile in 0..tiles {
@@ -189,39 +194,57 @@ impl Kernel for Strip<'_> {
 }
 
 impl Kernels {
-    /// Interleaves the rows of the picture that make up a group, for one register of channels.
+    /// Interleaves the rows of the picture that make up a group, for some registers of channels.
+    /// Each has its row of `columns` groups in `to`, `plane` elements apart.
     #[inline(always)]
     fn interleave<S: Simd>(
         &self,
         simd: S,
         input: &[u8],
         shape: Shape,
-        [first, group, channel]: [usize; 3],
+        [first, group]: [usize; 2],
+        blocks: &[usize],
+        [columns, plane]: [usize; 2],
         to: &mut [S::Element],
     ) {
         let size = S::LANES * S::GROUP;
+        assert!(to.len() >= (blocks.len() - 1) * plane + columns * size);
         let padding = [self.zero_point; 16];
-        // Each row's first pixel, and how far it is to the next: nowhere in padding.
+        // Each row's first pixel, and how far it is to the next pixel and to the next channel:
+        // nowhere in padding.
         let mut rows = [padding.as_ptr(); 4];
-        let mut steps = [0; 4];
+        let mut steps = [[0; 2]; 4];
         for row in 0..S::GROUP {
             let y = first + (group * 2 + row) * self.window.dilations[0];
             if let Some(y) = y.checked_sub(self.window.pads[0]).filter(|&y| y < shape.height) {
-                rows[row] = input[y * shape.width * shape.channels + channel..].as_ptr();
-                steps[row] = shape.channels;
+                rows[row] = input[y * shape.width * shape.channels..].as_ptr();
+                steps[row] = [shape.channels, 1];
             }
         }
-        let columns = to.len() / size;
         let left = self.window.pads[1].min(columns);
         let right = (left + shape.width).min(columns);
-        to[..left * size].fill(S::element(self.zero_point));
-        to[right * size..].fill(S::element(self.zero_point));
-        for to in to[left * size..right * size].chunks_exact_mut(size) {
-            // SAFETY: `channel` begins a register of channels, of which the row has one in each of
-            // its pixels; a register of padding has at most 16 bytes.
-            unsafe { simd.interleave(rows, to.as_mut_ptr()) };
+        for (block, _) in blocks.iter().enumerate() {
+            let row = &mut to[block * plane..][..columns * size];
+            row[..left * size].fill(S::element(self.zero_point));
+            row[right * size..].fill(S::element(self.zero_point));
+        }
+        // Pixel by pixel: a cache line holds the channels of several registers.
+        for column in left..right {
+            for (block, &channel) in blocks.iter().enumerate() {
+                let mut pixels = rows;
+                for row in 0..S::GROUP {
+                    pixels[row] = rows[row].wrapping_add(channel * steps[row][1]);
+                }
+                // SAFETY: `channel` begins a register of channels, of which the row has one in each
+                // of its pixels; a register of padding has at most 16 bytes. That `to` holds the
+                // group was asserted.
+                unsafe {
+                    let to = to.as_mut_ptr().add(block * plane + column * size);
+                    simd.interleave(pixels, to);
+                }
+            }
             for row in 0..S::GROUP {
-                rows[row] = rows[row].wrapping_add(steps[row]);
+                rows[row] = rows[row].wrapping_add(steps[row][0]);
             }
         }
     }

@@ -349,19 +349,18 @@ unsafe fn tile<S: Simd, const P: usize, const R: usize>(
             start[r] = simd.sums(bias.add(r * S::LANES));
         }
         let mut sums = [start; P];
-        let middle = elements.wrapping_add(3 * row);
+        let mut pixels = [elements; P];
+        for p in 1..P {
+            pixels[p] = opaque(elements.add(p * row));
+        }
         for group in 0..groups {
             let at = weights.add(group * R * S::LANES * S::GROUP);
             let mut weights = [simd.weights(at); R];
             for r in 1..R {
                 weights[r] = simd.weights(at.add(r * S::LANES * S::GROUP));
             }
-            // Two pointers, from which no pixel is further than an address can say.
-            let lower = elements.add(group * S::GROUP);
-            let upper = middle.wrapping_add(group * S::GROUP);
             for p in 0..P {
-                let half = if p < 3 { lower.add(p * row) } else { upper.add((p - 3) * row) };
-                let element = simd.broadcast(half);
+                let element = simd.broadcast(pixels[p].add(group * S::GROUP));
                 for r in 0..R {
                     sums[p][r] = simd.dot(sums[p][r], element, weights[r]);
                 }
@@ -369,4 +368,19 @@ unsafe fn tile<S: Simd, const P: usize, const R: usize>(
         }
         sums
     }
+}
+
+/// The same pointer, but the compiler does not know that: it would compute the pixels' addresses
+/// from one another in every step, which the loop has no time for.
+#[inline(always)]
+fn opaque<T>(mut pointer: *const T) -> *const T {
+    // SAFETY: there is no instruction.
+    unsafe {
+        std::arch::asm!(
+            "/* {0} */",
+            inout(reg) pointer,
+            options(pure, nomem, nostack, preserves_flags)
+        );
+    }
+    pointer
 }
