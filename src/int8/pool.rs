@@ -6,7 +6,7 @@ use super::{Clamp, Isa, Quantization, Shape, Window, expect_len, parallel, refer
 
 /// The mean over a window.
 ///
-/// `y = clamp(round(m / sy + zy))` to 0..=255, where `m` is the sum of the dequantized bytes
+/// `y = clamp(round(m / sy) + zy)` to 0..=255, where `m` is the sum of the dequantized bytes
 /// `sx * (x - zx)`, added in `f32` row by row, divided by their number.
 #[derive(Debug, Clone)]
 pub struct AveragePool {
@@ -92,7 +92,7 @@ impl Kernel for Average<'_> {
             let area = pool.window.kernel[0] * pool.window.kernel[1];
             let count = if pool.count_include_pad { area } else { count } as f32;
             for (byte, sum) in bytes.iter_mut().zip(sums) {
-                *byte = reference::average_to_byte(sum / count, pool.output);
+                *byte = arithmetic::quantize(sum / count, pool.output, Clamp::NONE);
             }
         }
     }
