@@ -4,10 +4,11 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
+use super::output::say;
 use crate::error::{Error, Result};
 use crate::geometry::Size;
 use crate::localize::{Boxes, Localizer, Settings, Wanted};
-use crate::network::{Backend, ModelOptions, Network};
+use crate::network::{Backend, Left, ModelOptions, Network};
 use crate::pipeline::analyse::Analyser;
 
 #[derive(Debug, Args)]
@@ -40,6 +41,10 @@ pub struct Model {
     #[arg(long, value_name = "tract|ort|ort-cuda|ort-tensorrt", default_value = "tract", value_parser = backend,
         hide_default_value = true)]
     backend: Backend,
+
+    /// Tell which quantized operators of the network are not run in int8, and why
+    #[arg(long, short)]
+    verbose: bool,
 
     /// Look for this class, whatever its score: a label, a WordNet id or an index; may be repeated
     #[arg(long = "class", value_name = "NAME", help_heading = "Boxes")]
@@ -79,6 +84,13 @@ impl Model {
             labels: self.labels.clone(),
             backend: self.backend,
         })?;
+        if let Some(report) = network.int8()
+            && self.verbose
+        {
+            for Left { node, why } in &report.left {
+                say(format_args!("network: {node} is not run in int8: {why}"));
+            }
+        }
         let wanted = if self.classes.is_empty() {
             Wanted::Top(self.top as usize)
         } else {

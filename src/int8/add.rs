@@ -1,6 +1,7 @@
 //! The sum of two pictures.
 
 use super::arithmetic::Adder;
+use super::isa::{Kernel, Simd};
 use super::{Clamp, Isa, Quantization, expect_len, reference};
 
 /// What an [`Add`] adds.
@@ -24,6 +25,7 @@ pub struct AddSpec {
 #[derive(Debug, Clone)]
 pub struct Add {
     adder: Adder,
+    isa: Isa,
 }
 
 impl Add {
@@ -32,8 +34,7 @@ impl Add {
     /// # Errors
     /// A scale that is not positive and finite or a million times the output's, or an empty clamp.
     pub fn new(spec: &AddSpec, isa: Isa) -> Result<Self, String> {
-        isa.checked()?;
-        Ok(Self { adder: Adder::new(spec)? })
+        Ok(Self { adder: Adder::new(spec)?, isa: isa.checked()? })
     }
 
     /// Adds byte by byte.
@@ -43,6 +44,26 @@ impl Add {
     pub fn run(&self, first: &[u8], second: &[u8], output: &mut [u8]) {
         expect_len("second operand", second.len(), first.len());
         expect_len("output", output.len(), first.len());
-        reference::add(&self.adder, first, second, output);
+        match self.isa {
+            Isa::Scalar => reference::add(&self.adder, first, second, output),
+            isa => isa.run(Bytes { adder: self.adder, first, second, output }),
+        }
+    }
+}
+
+/// The bytes of an addition; the compiler vectorises it.
+struct Bytes<'a> {
+    adder: Adder,
+    first: &'a [u8],
+    second: &'a [u8],
+    output: &'a mut [u8],
+}
+
+impl Kernel for Bytes<'_> {
+    #[inline(always)]
+    fn run<S: Simd>(self, _: S) {
+        for ((output, &first), &second) in self.output.iter_mut().zip(self.first).zip(self.second) {
+            *output = self.adder.apply(first, second);
+        }
     }
 }

@@ -2,7 +2,8 @@
 
 use super::arithmetic::{Adder, Requantizer};
 use super::dense::{self, Dense};
-use super::isa::{Kernel, Kernels, Output, Scratch, Simd};
+use super::isa::{Kernel, Kernels, Output, Scratch, Simd, Strip};
+use super::parallel;
 use super::reference::{self, Filters};
 use super::{AddSpec, Clamp, Isa, Quantization, Shape, Window, expect_len};
 
@@ -55,7 +56,7 @@ pub enum Operand {
 /// A convolution: dense (pointwise too), grouped or depthwise.
 ///
 /// `y = clamp(round((b + sum((x - zx) * w)) * (sx * sw / sy)) + zy)`, the sum over all taps that lie
-/// in the picture and all input channels of the group, in `i32`; padding so counts as 0. With a
+/// in the picture and all input channels of the group, in `i32`, which wraps around; padding so counts as 0. With a
 /// residual, `y` then goes into an addition as [`Add`](super::Add) does it.
 #[derive(Debug, Clone)]
 pub struct Convolution {
@@ -63,6 +64,7 @@ pub struct Convolution {
     window: Window,
     input_channels: usize,
     output_channels: usize,
+    groups: usize,
     plan: Plan,
     output: Output,
 }
@@ -81,7 +83,7 @@ impl Convolution {
     /// # Errors
     /// Lengths that do not fit together, groups that do not divide the channels, kernels, strides
     /// or dilations of 0, scales that are not positive and finite or whose quotient is not, an empty
-    /// clamp, sums that can leave the range of `i32`, a residual that is not quantized like the
+    /// clamp, a residual that is not quantized like the
     /// output, an instruction set that is not available.
     pub fn new(spec: &ConvolutionSpec, isa: Isa) -> Result<Self, String> {
         spec.window.check()?;
@@ -99,7 +101,7 @@ impl Convolution {
             return Err(format!("{} weights are not {expected:?}", spec.weights.len()));
         }
         let bias = bias(spec.bias, to)?;
-        let sums = check_sums(spec.weights, &bias, spec.input.zero_point)?;
+        let sums = magnitudes(spec.weights, &bias, spec.input.zero_point);
         let mut scales = weight_scales(spec.weight_scales, to)?;
         for scale in &mut scales {
             *scale = spec.input.scale * *scale / spec.output.scale;
@@ -135,13 +137,15 @@ impl Convolution {
         let in_range = sums.iter().zip(&scales).all(|(&sum, scale)| sum as f32 * scale < LIMIT);
         let mut plan = None;
         if isa != Isa::Scalar && in_range {
-            isa.run(Pack { filters: &filters, scales: &scales, plan: &mut plan });
+            let residual = spec.residual.is_some();
+            isa.run(Pack { filters: &filters, scales: &scales, residual, plan: &mut plan });
         }
         Ok(Self {
             isa,
             window: spec.window,
             input_channels: from,
             output_channels: to,
+            groups,
             plan: plan.unwrap_or_else(|| {
                 let zero_point = spec.output.zero_point;
                 Plan::Reference(filters, Requantizer { scales, zero_point, clamp: spec.clamp })
@@ -182,6 +186,8 @@ impl Convolution {
         if to.is_empty() {
             return;
         }
+        let area = self.window.kernel[0] * self.window.kernel[1];
+        let threads = parallel::threads(to.len() * area * (self.input_channels / self.groups));
         match &self.plan {
             Plan::Reference(filters, requantizer) => {
                 let adder = self.output.residual.as_ref();
@@ -190,10 +196,11 @@ impl Convolution {
                 reference::convolution(filters, requantizer, residual, input, shape, output);
             }
             Plan::Dense(dense) => {
-                let run = dense.run_length(to.pixels());
-                for (i, output) in output.chunks_mut(run * to.channels).enumerate() {
+                let run = parallel::part(to.pixels(), dense.longest_run(), threads);
+                parallel::for_each_chunk(output, run * to.channels, threads, |i, output| {
                     let first = i * run;
-                    let residual = residual.map(|all| &all[first * to.channels..][..output.len()]);
+                    let at = first * to.channels;
+                    let residual = residual.map(|all| &all[at..at + output.len()]);
                     Scratch::with(|scratch| {
                         self.isa.run(dense::Run {
                             dense,
@@ -207,14 +214,13 @@ impl Convolution {
                             to: output,
                         });
                     });
-                }
+                });
             }
             Plan::Depthwise(kernels) => {
-                let rows = kernels.strip(to);
-                for (i, output) in output.chunks_mut(rows * to.width * to.channels).enumerate() {
-                    let first = i * rows;
-                    let residual =
-                        residual.map(|all| &all[first * to.width * to.channels..][..output.len()]);
+                let [longest, multiple] = kernels.longest_strip(to.width);
+                let rows = parallel::part(to.height, longest, threads).next_multiple_of(multiple);
+                let strip = rows * to.width * to.channels;
+                parallel::for_each_chunk(output, strip, threads, |i, output| {
                     Scratch::with(|scratch| {
                         self.isa.run(Strip {
                             kernels,
@@ -222,13 +228,12 @@ impl Convolution {
                             input,
                             shape,
                             width: to.width,
-                            first,
+                            first: i * rows,
                             output: &self.output,
-                            residual,
                             to: output,
                         });
                     });
-                }
+                });
             }
         }
     }
@@ -241,37 +246,18 @@ const LIMIT: f32 = (1 << 30) as f32;
 struct Pack<'a> {
     filters: &'a Filters,
     scales: &'a [f32],
+    residual: bool,
     plan: &'a mut Option<Plan>,
 }
 
 impl Kernel for Pack<'_> {
     fn run<S: Simd>(self, _: S) {
-        let depthwise = Kernels::new::<S>(self.filters, self.scales);
-        *self.plan = Some(match depthwise {
+        // No usual network adds a residual to a depthwise convolution: those have no fast path.
+        let depthwise = (!self.residual).then(|| Kernels::new::<S>(self.filters, self.scales));
+        *self.plan = Some(match depthwise.flatten() {
             Some(kernels) => Plan::Depthwise(kernels),
             None => Plan::Dense(Dense::new::<S>(self.filters, self.scales)),
         });
-    }
-}
-
-/// A strip of rows of a depthwise convolution.
-struct Strip<'a> {
-    kernels: &'a Kernels,
-    scratch: &'a mut Scratch,
-    input: &'a [u8],
-    shape: Shape,
-    width: usize,
-    first: usize,
-    output: &'a Output,
-    residual: Option<&'a [u8]>,
-    to: &'a mut [u8],
-}
-
-impl Kernel for Strip<'_> {
-    #[inline(always)]
-    fn run<S: Simd>(self, simd: S) {
-        let Self { kernels, scratch, input, shape, width, first, output, residual, to } = self;
-        kernels.convolve(simd, scratch, input, shape, width, first, output, residual, to);
     }
 }
 
@@ -296,26 +282,18 @@ pub(super) fn bias(bias: &[i32], outputs: usize) -> Result<Vec<i32>, String> {
     }
 }
 
-/// Makes sure that no input can bring the sum of an output out of the range of `i32`. Sums may still
-/// wrap around on the way. Returns the largest magnitude of each.
-pub(super) fn check_sums(weights: &[i8], bias: &[i32], zero_point: u8) -> Result<Vec<i64>, String> {
-    if bias.is_empty() {
-        return Ok(Vec::new());
-    }
-    let mut magnitudes = Vec::with_capacity(bias.len());
+/// The largest magnitude that the sum of each output can have. Sums wrap around at the ends of `i32`.
+fn magnitudes(weights: &[i8], bias: &[i32], zero_point: u8) -> Vec<i64> {
     let (below, above) = (i64::from(zero_point), 255 - i64::from(zero_point));
-    let depth = weights.len() / bias.len();
-    for (channel, &bias) in bias.iter().enumerate() {
+    let depth = weights.len() / bias.len().max(1);
+    let magnitude = |(channel, &bias): (usize, &i32)| {
         let (mut low, mut high) = (i64::from(bias), i64::from(bias));
         for &weight in &weights[channel * depth..][..depth] {
             let weight = i64::from(weight);
             low += (-below * weight).min(above * weight);
             high += (-below * weight).max(above * weight);
         }
-        if low < i64::from(i32::MIN) || high > i64::from(i32::MAX) {
-            return Err(format!("the sums of output channel {channel} can overflow"));
-        }
-        magnitudes.push(high.max(-low));
-    }
-    Ok(magnitudes)
+        high.max(-low).min(-i64::from(i32::MIN))
+    };
+    bias.iter().enumerate().map(magnitude).collect()
 }

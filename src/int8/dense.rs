@@ -44,12 +44,10 @@ impl Dense {
         }
     }
 
-    /// How many pixels to compute together, of so many.
-    pub fn run_length(&self, pixels: usize) -> usize {
+    /// How many pixels to compute together at most.
+    pub fn longest_run(&self) -> usize {
         let area = self.window.kernel[0] * self.window.kernel[1];
-        let bytes = 2 * area * self.input_channels + self.output_channels;
-        let runs = (pixels * bytes).div_ceil(RUN).max(1);
-        pixels.div_ceil(runs).max(1)
+        (RUN / (2 * area * self.input_channels + self.output_channels)).max(1)
     }
 
     fn is_pointwise(&self) -> bool {
@@ -94,11 +92,8 @@ impl Kernel for Run<'_> {
                 None => {
                     let elements = self.scratch.elements(pixels * row);
                     if bytes.is_empty() {
-                        for (pixel, row) in elements.chunks_exact_mut(row).enumerate() {
-                            let place = self.first + pixel;
-                            let place = [place / self.width, place % self.width];
-                            gather(simd, self.dense, self.input, self.shape, group, place, row);
-                        }
+                        let place = [group, self.first, self.width];
+                        self.dense.gather(simd, self.input, self.shape, place, row, elements);
                     } else {
                         convert(simd, bytes, elements);
                     }
@@ -110,40 +105,63 @@ impl Kernel for Run<'_> {
     }
 }
 
-/// What one output pixel sees, tap by tap.
-#[inline(always)]
-fn gather<S: Simd>(
-    simd: S,
-    dense: &Dense,
-    input: &[u8],
-    shape: Shape,
-    group: usize,
-    [y, x]: [usize; 2],
-    elements: &mut [S::Element],
-) {
-    let window = &dense.window;
-    let depth = dense.input_channels / dense.matrices.len();
-    let [height, width] = window.kernel;
-    let zero = S::element(dense.zero_point);
-    for tap_y in 0..height {
-        let elements = &mut elements[tap_y * width * depth..][..width * depth];
-        let Some(row) = window.tap(0, y, tap_y, shape.height) else {
-            elements.fill(zero);
-            continue;
-        };
-        let at = |column: usize| (row * shape.width + column) * shape.channels + group * depth;
-        let ends = [0, width - 1].map(|tap| window.tap(1, x, tap, shape.width));
-        if let ([Some(first), Some(_)], true) = (ends, depth == shape.channels)
-            && window.dilations[1] == 1
-        {
-            convert(simd, &input[at(first)..][..elements.len()], elements);
-            continue;
-        }
-        for tap_x in 0..width {
-            let elements = &mut elements[tap_x * depth..][..depth];
-            match window.tap(1, x, tap_x, shape.width) {
-                Some(column) => convert(simd, &input[at(column)..][..depth], elements),
-                None => elements.fill(zero),
+impl Dense {
+    /// What each pixel from `first` on sees, tap by tap, for a group.
+    #[inline(always)]
+    fn gather<S: Simd>(
+        &self,
+        simd: S,
+        input: &[u8],
+        shape: Shape,
+        [group, first, width]: [usize; 3],
+        row: usize,
+        elements: &mut [S::Element],
+    ) {
+        let window = &self.window;
+        let depth = self.input_channels / self.matrices.len();
+        let segment = window.kernel[1] * depth;
+        let zero = S::element(self.zero_point);
+        // The taps of a row lie side by side in the input too, unless there is padding between.
+        let together = depth == self.input_channels && window.dilations[1] == 1;
+        let mut place = first;
+        let mut rest = elements;
+        while !rest.is_empty() {
+            // The pixels that lie in one row of outputs, all of whose taps are in the same rows.
+            let (y, x) = (place / width, place % width);
+            let pixels = (width - x).min(rest.len() / row);
+            let (line_of_outputs, others) = rest.split_at_mut(pixels * row);
+            (rest, place) = (others, place + pixels);
+            for tap_y in 0..window.kernel[0] {
+                let taps = tap_y * segment..(tap_y + 1) * segment;
+                let Some(line) = window.tap(0, y, tap_y, shape.height) else {
+                    for elements in line_of_outputs.chunks_exact_mut(row) {
+                        elements[taps.clone()].fill(zero);
+                    }
+                    continue;
+                };
+                let line = &input[line * shape.width * shape.channels..];
+                let line = &line[..shape.width * shape.channels];
+                for (i, elements) in line_of_outputs.chunks_exact_mut(row).enumerate() {
+                    let elements = &mut elements[taps.clone()];
+                    let left = ((x + i) * window.strides[1]).wrapping_sub(window.pads[1]);
+                    if together
+                        && left < shape.width
+                        && let Some(bytes) = line.get(left * depth..left * depth + segment)
+                    {
+                        convert(simd, bytes, elements);
+                        continue;
+                    }
+                    for tap_x in 0..window.kernel[1] {
+                        let elements = &mut elements[tap_x * depth..][..depth];
+                        match window.tap(1, x + i, tap_x, shape.width) {
+                            Some(column) => {
+                                let at = column * shape.channels + group * depth;
+                                convert(simd, &line[at..][..depth], elements);
+                            }
+                            None => elements.fill(zero),
+                        }
+                    }
+                }
             }
         }
     }

@@ -55,8 +55,7 @@ impl FullyConnected {
     /// A linear layer.
     ///
     /// # Errors
-    /// Lengths that do not fit together, a scale that is not positive and finite, or sums that can
-    /// leave the range of `i32`.
+    /// Lengths that do not fit together, or a scale that is not positive and finite.
     pub fn new(spec: &FullyConnectedSpec, isa: Isa) -> Result<Self, String> {
         isa.checked()?;
         spec.input.check("the input")?;
@@ -70,7 +69,6 @@ impl FullyConnected {
                 spec.inputs
             ));
         }
-        super::convolution::check_sums(spec.weights, &bias, spec.input.zero_point)?;
         let scales: Vec<f32> = scales.iter().map(|scale| spec.input.scale * scale).collect();
         let (weights, inputs, zero_point) = (spec.weights, spec.inputs, spec.input.zero_point);
         let mut matrix = None;

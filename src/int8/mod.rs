@@ -27,21 +27,24 @@ mod convolution;
 mod dense;
 mod fully_connected;
 mod isa;
+mod parallel;
 mod pool;
 mod quantize;
 mod reference;
 mod requantize;
 #[cfg(test)]
 mod tests;
+mod window;
 
 pub use add::{Add, AddSpec};
 pub use concat::Concat;
 pub use convolution::{Convolution, ConvolutionSpec, Operand, Residual};
 pub use fully_connected::{FullyConnected, FullyConnectedSpec};
 pub use isa::Isa;
-pub use pool::{AveragePool, GlobalAveragePool, MaxPool, Window};
+pub use pool::{AveragePool, GlobalAveragePool, MaxPool};
 pub use quantize::Quantize;
 pub use requantize::Requantize;
+pub use window::Window;
 
 /// How bytes stand for real numbers: `real = scale * (byte - zero_point)`.
 #[derive(Debug, Clone, Copy, PartialEq)]

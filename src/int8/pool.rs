@@ -1,88 +1,12 @@
 //! Averages and maxima over windows.
 
-use super::{Isa, Quantization, Shape, expect_len, reference};
-
-/// A window that slides over a picture.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Window {
-    /// Height and width.
-    pub kernel: [usize; 2],
-    /// Rows and pixels between two places of the window.
-    pub strides: [usize; 2],
-    /// Rows and pixels between two rows and pixels of the window.
-    pub dilations: [usize; 2],
-    /// Rows and pixels added around the picture: top, left, bottom, right.
-    pub pads: [usize; 4],
-}
-
-impl Window {
-    /// The whole of the window is one pixel, and it stops at each.
-    pub const POINT: Self =
-        Self { kernel: [1, 1], strides: [1, 1], dilations: [1, 1], pads: [0, 0, 0, 0] };
-
-    pub(super) fn check(&self) -> Result<(), String> {
-        let limit = 1 << 16;
-        for (what, values) in
-            [("kernel", self.kernel), ("strides", self.strides), ("dilations", self.dilations)]
-        {
-            if values.iter().any(|&value| value == 0 || value > limit) {
-                return Err(format!("{what} {values:?} of a window are not in 1..={limit}"));
-            }
-        }
-        if self.pads.iter().any(|&pad| pad > limit) {
-            return Err(format!("pads {:?} of a window are above {limit}", self.pads));
-        }
-        Ok(())
-    }
-
-    /// How many places the window has, down and across.
-    pub(super) fn places(&self, shape: Shape) -> [usize; 2] {
-        [shape.height, shape.width].iter().enumerate().fold([0, 0], |mut places, (axis, &size)| {
-            let padded = size + self.pads[axis] + self.pads[axis + 2];
-            let extent = (self.kernel[axis] - 1) * self.dilations[axis] + 1;
-            places[axis] = if padded < extent || size == 0 {
-                0
-            } else {
-                (padded - extent) / self.strides[axis] + 1
-            };
-            places
-        })
-    }
-
-    /// The place of one tap along an axis (0 down, 1 across) in the picture, if not in its padding.
-    #[inline(always)]
-    pub(super) fn tap(&self, axis: usize, place: usize, tap: usize, size: usize) -> Option<usize> {
-        let padded = place * self.strides[axis] + tap * self.dilations[axis];
-        padded.checked_sub(self.pads[axis]).filter(|&at| at < size)
-    }
-
-    /// Calls `each` for every tap of the window at a place that lies in the picture, row by row,
-    /// with the number of the tap and of the pixel.
-    #[inline(always)]
-    pub(super) fn taps(
-        &self,
-        [y, x]: [usize; 2],
-        shape: Shape,
-        mut each: impl FnMut(usize, usize),
-    ) {
-        for tap_y in 0..self.kernel[0] {
-            let Some(row) = self.tap(0, y, tap_y, shape.height) else { continue };
-            for tap_x in 0..self.kernel[1] {
-                let Some(column) = self.tap(1, x, tap_x, shape.width) else { continue };
-                each(tap_y * self.kernel[1] + tap_x, row * shape.width + column);
-            }
-        }
-    }
-
-    fn output_shape(&self, shape: Shape) -> Shape {
-        let [height, width] = self.places(shape);
-        Shape { height, width, channels: shape.channels }
-    }
-}
+use super::arithmetic::{self, dequantize};
+use super::isa::{Kernel, Simd};
+use super::{Clamp, Isa, Quantization, Shape, Window, expect_len, parallel, reference};
 
 /// The mean over a window.
 ///
-/// `y = clamp(round(m / sy + zy))` to 0..=255, where `m` is the sum of the dequantized bytes
+/// `y = clamp(round(m / sy) + zy)` to 0..=255, where `m` is the sum of the dequantized bytes
 /// `sx * (x - zx)`, added in `f32` row by row, divided by their number.
 #[derive(Debug, Clone)]
 pub struct AveragePool {
@@ -90,6 +14,7 @@ pub struct AveragePool {
     count_include_pad: bool,
     input: Quantization,
     output: Quantization,
+    isa: Isa,
 }
 
 impl AveragePool {
@@ -113,7 +38,7 @@ impl AveragePool {
         }
         input.check("the input")?;
         output.check("the output")?;
-        Ok(Self { window, count_include_pad, input, output })
+        Ok(Self { window, count_include_pad, input, output, isa })
     }
 
     /// The shape of the output for an input.
@@ -129,16 +54,78 @@ impl AveragePool {
         let to = self.output_shape(shape);
         expect_len("input", input.len(), shape.len());
         expect_len("output", output.len(), to.len());
-        let quantizations = [self.input, self.output];
-        let include = self.count_include_pad;
-        reference::average_pool(&self.window, include, quantizations, input, shape, output);
+        if self.isa == Isa::Scalar {
+            let quantizations = [self.input, self.output];
+            let include = self.count_include_pad;
+            reference::average_pool(&self.window, include, quantizations, input, shape, output);
+            return;
+        }
+        for_each_pixel(self.window, to, output, |place, pixel| {
+            self.isa.run(Average { pool: self, input, shape, place, pixel });
+        });
     }
+}
+
+/// One pixel of an average.
+struct Average<'a> {
+    pool: &'a AveragePool,
+    input: &'a [u8],
+    shape: Shape,
+    place: [usize; 2],
+    pixel: &'a mut [u8],
+}
+
+impl Kernel for Average<'_> {
+    #[inline(always)]
+    fn run<S: Simd>(self, _: S) {
+        let Self { pool, input, shape, place, pixel } = self;
+        for (block, bytes) in pixel.chunks_mut(BLOCK).enumerate() {
+            let mut sums = [0f32; BLOCK];
+            let mut count = 0;
+            pool.window.taps(place, shape, |_, from| {
+                count += 1;
+                let from = &input[from * shape.channels + block * BLOCK..][..bytes.len()];
+                for (sum, &byte) in sums.iter_mut().zip(from) {
+                    *sum += dequantize(byte, pool.input);
+                }
+            });
+            let area = pool.window.kernel[0] * pool.window.kernel[1];
+            let count = if pool.count_include_pad { area } else { count } as f32;
+            for (byte, sum) in bytes.iter_mut().zip(sums) {
+                *byte = arithmetic::quantize(sum / count, pool.output, Clamp::NONE);
+            }
+        }
+    }
+}
+
+/// Channels whose sums are kept in registers or near.
+const BLOCK: usize = 64;
+
+/// Calls `work` with the place and the bytes of every pixel of a pool's output.
+fn for_each_pixel(
+    window: Window,
+    to: Shape,
+    output: &mut [u8],
+    work: impl Fn([usize; 2], &mut [u8]) + Sync,
+) {
+    if to.is_empty() {
+        return;
+    }
+    let threads = parallel::threads(to.len() * window.kernel[0] * window.kernel[1]);
+    let rows = parallel::part(to.height, to.height, threads);
+    let row = to.width * to.channels;
+    parallel::for_each_chunk(output, rows * row, threads, |i, output| {
+        for (pixel, bytes) in output.chunks_exact_mut(to.channels).enumerate() {
+            work([i * rows + pixel / to.width, pixel % to.width], bytes);
+        }
+    });
 }
 
 /// The maximum over a window. Padding does not count. Input and output have one quantization.
 #[derive(Debug, Clone)]
 pub struct MaxPool {
     window: Window,
+    isa: Isa,
 }
 
 impl MaxPool {
@@ -149,7 +136,7 @@ impl MaxPool {
     pub fn new(window: Window, isa: Isa) -> Result<Self, String> {
         isa.checked()?;
         check_pool(&window)?;
-        Ok(Self { window })
+        Ok(Self { window, isa })
     }
 
     /// The shape of the output for an input.
@@ -165,7 +152,36 @@ impl MaxPool {
         let to = self.output_shape(shape);
         expect_len("input", input.len(), shape.len());
         expect_len("output", output.len(), to.len());
-        reference::max_pool(&self.window, input, shape, output);
+        if self.isa == Isa::Scalar {
+            reference::max_pool(&self.window, input, shape, output);
+            return;
+        }
+        for_each_pixel(self.window, to, output, |place, pixel| {
+            self.isa.run(Maximum { window: &self.window, input, shape, place, pixel });
+        });
+    }
+}
+
+/// One pixel of a maximum.
+struct Maximum<'a> {
+    window: &'a Window,
+    input: &'a [u8],
+    shape: Shape,
+    place: [usize; 2],
+    pixel: &'a mut [u8],
+}
+
+impl Kernel for Maximum<'_> {
+    #[inline(always)]
+    fn run<S: Simd>(self, _: S) {
+        let Self { window, input, shape, place, pixel } = self;
+        pixel.fill(0);
+        window.taps(place, shape, |_, from| {
+            let bytes = &input[from * shape.channels..][..shape.channels];
+            for (maximum, &byte) in pixel.iter_mut().zip(bytes) {
+                *maximum = byte.max(*maximum);
+            }
+        });
     }
 }
 
@@ -188,6 +204,7 @@ fn check_pool(window: &Window) -> Result<(), String> {
 pub struct GlobalAveragePool {
     input: Quantization,
     output: Quantization,
+    isa: Isa,
 }
 
 impl GlobalAveragePool {
@@ -199,7 +216,7 @@ impl GlobalAveragePool {
         isa.checked()?;
         input.check("the input")?;
         output.check("the output")?;
-        Ok(Self { input, output })
+        Ok(Self { input, output, isa })
     }
 
     /// Averages; the output holds one byte a channel.
@@ -211,6 +228,40 @@ impl GlobalAveragePool {
         expect_len("output", output.len(), shape.channels);
         let pixels = shape.pixels();
         assert!((1..=1 << 23).contains(&pixels), "the mean of {pixels} pixels");
-        reference::global_average_pool([self.input, self.output], input, shape, output);
+        let quantizations = [self.input, self.output];
+        match self.isa {
+            Isa::Scalar => reference::global_average_pool(quantizations, input, shape, output),
+            isa => isa.run(GlobalAverage { quantizations, input, shape, output }),
+        }
+    }
+}
+
+/// The sums of a global average; the compiler vectorises them.
+struct GlobalAverage<'a> {
+    quantizations: [Quantization; 2],
+    input: &'a [u8],
+    shape: Shape,
+    output: &'a mut [u8],
+}
+
+impl Kernel for GlobalAverage<'_> {
+    #[inline(always)]
+    fn run<S: Simd>(self, _: S) {
+        let [from, to] = self.quantizations;
+        let pixels = self.shape.pixels();
+        let scale = from.scale / (to.scale * pixels as f32);
+        let zero = pixels as i32 * i32::from(from.zero_point);
+        for (block, output) in self.output.chunks_mut(BLOCK).enumerate() {
+            let mut sums = [-zero; BLOCK];
+            for pixel in self.input.chunks_exact(self.shape.channels) {
+                let bytes = &pixel[block * BLOCK..][..output.len()];
+                for (sum, &byte) in sums.iter_mut().zip(bytes) {
+                    *sum += i32::from(byte);
+                }
+            }
+            for (byte, sum) in output.iter_mut().zip(sums) {
+                *byte = arithmetic::requantize(sum, scale, to.zero_point, Clamp::NONE);
+            }
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! The operators as they are defined, one output at a time: never optimised, so that they can be
 //! read, and the oracle of every test of an instruction set.
 
-use super::arithmetic::{Adder, Requantizer, dequantize, quantize, requantize, round_to_byte};
+use super::arithmetic::{Adder, Requantizer, dequantize, quantize, requantize};
 use super::{Clamp, Quantization, Shape, Window};
 
 /// The weights and sizes of a convolution.
@@ -39,7 +39,7 @@ impl Filters {
                 sum += (i64::from(byte) - i64::from(self.input_zero_point)) * i64::from(weight);
             }
         });
-        i32::try_from(sum).expect("sums were checked to fit in i32")
+        sum as i32
     }
 }
 
@@ -81,7 +81,7 @@ pub(super) fn fully_connected(
             let weight = i64::from(weights[n * input.len() + k]);
             sum += (i64::from(byte) - i64::from(zero_point)) * weight;
         }
-        let sum = i32::try_from(sum).expect("sums were checked to fit in i32");
+        let sum = sum as i32;
         *output = sum as f32 * scales[n];
     }
 }
@@ -116,15 +116,9 @@ pub(super) fn average_pool(
                 count += 1;
             });
             let mean = sum / if count_include_pad { area } else { count } as f32;
-            output[place * shape.channels + channel] = average_to_byte(mean, to);
+            output[place * shape.channels + channel] = quantize(mean, to, Clamp::NONE);
         }
     }
-}
-
-/// Unlike elsewhere the zero point is added before rounding.
-#[inline(always)]
-pub(super) fn average_to_byte(mean: f32, to: Quantization) -> u8 {
-    round_to_byte(mean / to.scale + f32::from(to.zero_point), 0, Clamp::NONE)
 }
 
 pub(super) fn max_pool(window: &Window, input: &[u8], shape: Shape, output: &mut [u8]) {

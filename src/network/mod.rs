@@ -22,6 +22,7 @@ mod wire;
 
 pub use backend::Backend;
 pub use labels::Labels;
+pub use quantized::{Left, Report};
 
 use std::borrow::Cow;
 use std::io::Read;
@@ -194,14 +195,30 @@ impl Network {
             let assumed = if self.assumed { " (assumed)" } else { "" };
             format!("mean {}, std {}{assumed}", comma(mean), comma(std))
         };
+        let int8 = match self.int8() {
+            Some(Report { operators: 1.., isa, left }) if left.is_empty() => {
+                format!(" in int8 on {}", isa.name())
+            }
+            Some(Report { operators, left, isa }) if !left.is_empty() => format!(
+                " with {operators} of {} quantized operators in int8 on {}",
+                operators + left.len(),
+                isa.name()
+            ),
+            _ => String::new(),
+        };
         format!(
-            "{}: {} classes, input {size}, {} feature maps of {}, {normalization}, run by {}",
+            "{}: {} classes, input {size}, {} feature maps of {}, {normalization}, run by {}{int8}",
             self.name,
             self.classes(),
             self.engine.shape().channels,
             self.map_size(),
             self.backend().title()
         )
+    }
+
+    /// How much of the network is int8 operators of camlive; none where another library runs it.
+    pub fn int8(&self) -> Option<&Report> {
+        self.engine.report()
     }
 }
 

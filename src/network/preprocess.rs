@@ -134,15 +134,17 @@ mod tests {
         let last = Takes { channels_last: true, ..NORMALIZED };
         assert_eq!(run(format(size), last, &frame), [1.0, 0.0, 3.0, 0.0, 1.0, 4.0]);
         let bgr = Format { bgr: true, ..format(size) };
-        assert_eq!(run(bgr, NORMALIZED, &frame), [-124.0 / 128.0, -123.0 / 128.0, 0.0, 1.0, 255.0, 127.0]);
+        assert_eq!(
+            run(bgr, NORMALIZED, &frame),
+            [-124.0 / 128.0, -123.0 / 128.0, 0.0, 1.0, 255.0, 127.0]
+        );
     }
 
     #[test]
     fn quantized_bytes_stand_for_normalized_pixels() {
         let size = Size::new(2, 1);
         let values = Values::Quantized(Quantization { scale: 1.0 / 64.0, zero_point: 100 });
-        let mut preprocess =
-            Preprocess::new(format(size), Takes { values, channels_last: true });
+        let mut preprocess = Preprocess::new(format(size), Takes { values, channels_last: true });
         preprocess.resize(&frame(size, &[255, 100, 3, 127, 150, 4])).unwrap();
         let mut bytes = [0; 6];
         preprocess.write_bytes(&mut bytes);

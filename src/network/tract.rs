@@ -118,11 +118,7 @@ fn build(checked: &Checked, size: Size, isa: Isa) -> Result<Engine, String> {
     Ok(engine)
 }
 
-fn analyse(
-    mut rewritten: Rewritten,
-    kind: DatumType,
-    shape: &[usize],
-) -> TractResult<TypedModel> {
+fn analyse(mut rewritten: Rewritten, kind: DatumType, shape: &[usize]) -> TractResult<TypedModel> {
     let mut model = tract_onnx::onnx()
         .with_ignore_value_info(true)
         .model_for_proto_model(&rewritten.proto)?

@@ -32,7 +32,7 @@ impl Simd for Avx2 {
     type Sum = __m256i;
     type Float = __m256;
     type Operand = __m256i;
-    type Limits = (__m256i, __m128i, __m128i);
+    type Limits = (__m256i, __m256i, __m256i);
 
     const LANES: usize = 8;
     const GROUP: usize = 2;
@@ -61,12 +61,10 @@ impl Simd for Avx2 {
                     i += 16;
                 }
             } else if count >= 8 {
-                while i < count {
-                    let at = i.min(count - 8);
-                    let bytes = _mm_loadl_epi64(from.add(at).cast());
-                    _mm_storeu_si128(to.add(at).cast(), _mm_cvtepu8_epi16(bytes));
-                    i += 8;
-                }
+                let first = _mm_loadl_epi64(from.cast());
+                let last = _mm_loadl_epi64(from.add(count - 8).cast());
+                _mm_storeu_si128(to.cast(), _mm_cvtepu8_epi16(first));
+                _mm_storeu_si128(to.add(count - 8).cast(), _mm_cvtepu8_epi16(last));
             } else {
                 for i in 0..count {
                     *to.add(i) = i16::from(*from.add(i));
@@ -147,22 +145,29 @@ impl Simd for Avx2 {
     unsafe fn limits(self, zero_point: u8, clamp: Clamp) -> Self::Limits {
         unsafe {
             let zero_point = _mm256_set1_epi16(zero_point.into());
-            (zero_point, _mm_set1_epi8(clamp.low as i8), _mm_set1_epi8(clamp.high as i8))
+            (zero_point, _mm256_set1_epi8(clamp.low as i8), _mm256_set1_epi8(clamp.high as i8))
         }
     }
 
     #[inline(always)]
-    unsafe fn store(self, sums: [__m256i; 2], limits: Self::Limits, to: [*mut u8; 2]) {
+    unsafe fn store(self, sums: [__m256i; 4], limits: Self::Limits, to: [*mut u8; 4]) {
         let (zero_point, lowest, highest) = limits;
         unsafe {
-            let words = _mm256_adds_epi16(_mm256_packs_epi32(sums[0], sums[1]), zero_point);
-            let bytes = _mm256_packus_epi16(words, words);
-            // Each half holds 4 bytes of the first sum, then 4 of the second.
-            let low = _mm256_castsi256_si128(bytes);
-            let bytes = _mm_unpacklo_epi32(low, _mm256_extracti128_si256::<1>(bytes));
-            let bytes = _mm_min_epu8(_mm_max_epu8(bytes, lowest), highest);
-            _mm_storel_epi64(to[0].cast(), bytes);
-            _mm_storeh_pd(to[1].cast(), _mm_castsi128_pd(bytes));
+            let words =
+                [_mm256_packs_epi32(sums[0], sums[1]), _mm256_packs_epi32(sums[2], sums[3])];
+            let first = _mm256_adds_epi16(words[0], zero_point);
+            let second = _mm256_adds_epi16(words[1], zero_point);
+            let bytes = _mm256_packus_epi16(first, second);
+            let bytes = _mm256_min_epu8(_mm256_max_epu8(bytes, lowest), highest);
+            // Each half holds 4 bytes of every sum in turn.
+            let order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+            let bytes = _mm256_permutevar8x32_epi32(bytes, order);
+            let (first, second) =
+                (_mm256_castsi256_si128(bytes), _mm256_extracti128_si256::<1>(bytes));
+            _mm_storel_epi64(to[0].cast(), first);
+            _mm_storeh_pd(to[1].cast(), _mm_castsi128_pd(first));
+            _mm_storel_epi64(to[2].cast(), second);
+            _mm_storeh_pd(to[3].cast(), _mm_castsi128_pd(second));
         }
     }
 }

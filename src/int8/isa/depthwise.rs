@@ -9,14 +9,17 @@
 //! With a vertical dilation `d` (and stride 1) the rows of every remainder modulo `d` are convolved
 //! as a picture of their own.
 
-use super::{Output, Scratch, Simd, unrolled};
+use super::{Kernel, Output, Scratch, Simd, unrolled};
 use crate::int8::reference::Filters;
 use crate::int8::{Shape, Window};
 
 /// Columns of a tile: the widths of the usual feature maps are multiples of 7.
 const COLUMNS: usize = 7;
 
-/// Elements of scratch for a strip, so that it stays in the L1 cache.
+/// Registers of channels that are interleaved together: about a cache line of the picture.
+const BATCH: usize = 8;
+
+/// Elements of scratch for a strip of one register of channels.
 const STRIP: usize = 10 * 1024;
 
 /// Kernels packed for one instruction set.
@@ -98,13 +101,12 @@ impl Kernels {
         })
     }
 
-    /// How many rows of outputs to compute together: as many as find place in the L1 cache, and a
-    /// whole number of tiles.
-    pub fn strip(&self, to: Shape) -> usize {
+    /// How many rows of outputs to compute together at most, and what their number is a multiple
+    /// of.
+    pub fn longest_strip(&self, width: usize) -> [usize; 2] {
         let period = self.rows * self.window.dilations[0];
-        let group = self.columns(to.width) * self.group;
-        let tiles = (STRIP / group).saturating_sub(self.groups).max(1);
-        tiles * period
+        let tiles = (STRIP / (self.columns(width) * self.group)).saturating_sub(self.groups);
+        [tiles.max(1) * period, period]
     }
 
     /// Columns of interleaved groups for so many outputs across.
@@ -112,55 +114,78 @@ impl Kernels {
         let span = (self.window.kernel[1] - 1) * self.window.dilations[1];
         (width.max(COLUMNS) - 1) * self.window.strides[1] + span + 1
     }
+}
 
-    /// Computes the rows of outputs from `first`, as many as `to` holds; `residual` holds the same
-    /// rows.
+/// Some rows of outputs of a depthwise convolution.
+pub(in crate::int8) struct Strip<'a> {
+    pub kernels: &'a Kernels,
+    pub scratch: &'a mut Scratch,
+    pub input: &'a [u8],
+    pub shape: Shape,
+    /// Pixels of a row of the output.
+    pub width: usize,
+    /// The first row.
+    pub first: usize,
+    pub output: &'a Output,
+    /// The rows.
+    pub to: &'a mut [u8],
+}
+
+impl Kernel for Strip<'_> {
     #[inline(always)]
-    pub fn convolve<S: Simd>(
-        &self,
-        simd: S,
-        scratch: &mut Scratch,
-        input: &[u8],
-        shape: Shape,
-        width: usize,
-        first: usize,
-        output: &Output,
-        residual: Option<&[u8]>,
-        to: &mut [u8],
-    ) {
-        let channels = shape.channels;
-        assert!(input.len() >= shape.len() && width > 0);
-        assert!(residual.map_or(output.residual.is_none(), |residual| residual.len() == to.len()));
-        let strip = Strip {
-            kernels: self,
-            input,
-            shape,
-            width,
-            columns: self.columns(width),
-            output,
-            residual,
-        };
-        let rows = to.len() / (width * channels);
-        let dilation = self.window.dilations[0];
+    fn run<S: Simd>(self, simd: S) {
+        let Self { kernels, scratch, input, shape, width, first, output, to } = self;
+        assert!(input.len() >= shape.len() && width > 0 && output.residual.is_none());
+        let columns = kernels.columns(width);
+        let size = S::LANES * S::GROUP;
+        let rows = to.len() / (width * shape.channels);
+        let dilation = kernels.window.dilations[0];
         for phase in 0..dilation.min(rows) {
             // The rows of outputs of this phase, and the groups of rows that they see.
             let outputs = (rows - phase).div_ceil(dilation);
-            let tiles = outputs.div_ceil(self.rows);
-            let groups = tiles - 1 + (self.groups - 1) * (S::GROUP / 2) + 1;
-            let size = S::LANES * S::GROUP;
-            let elements = scratch.elements(groups * strip.columns * size);
-            for (block, &channel) in self.blocks.iter().enumerate() {
-                for (group, row) in elements.chunks_exact_mut(strip.columns * size).enumerate() {
-                    strip.interleave(simd, first + phase, group, channel, row);
+            let tiles = outputs.div_ceil(kernels.rows);
+            let groups = tiles - 1 + (kernels.groups - 1) * (S::GROUP / 2) + 1;
+            let plane = groups * columns * size;
+            let elements = scratch.elements::<S::Element>(BATCH * plane);
+            for batch in (0..kernels.blocks.len()).step_by(BATCH) {
+                let batch = batch..kernels.blocks.len().min(batch + BATCH);
+                for group in 0..groups {
+                    let row_of_input = (first + phase) * kernels.window.strides[0];
+                    let blocks = &kernels.blocks[batch.clone()];
+                    let rows = &mut elements[group * columns * size..];
+                    kernels.interleave(
+                        simd,
+                        input,
+                        shape,
+                        [row_of_input, group],
+                        blocks,
+                        [columns, plane],
+                        rows,
+                    );
                 }
-                for tile in 0..tiles {
-                    let place = [phase + tile * self.rows * dilation, outputs - tile * self.rows];
-                    let elements = &elements[tile * strip.columns * size..];
-                    match (self.rows, residual.is_some()) {
-                        (2, false) => strip.row::<S, false, 2>(simd, elements, block, place, to),
-                        (2, true) => strip.row::<S, true, 2>(simd, elements, block, place, to),
-                        (_, false) => strip.row::<S, false, 1>(simd, elements, block, place, to),
-                        (_, true) => strip.row::<S, true, 1>(simd, elements, block, place, to),
+                for (block, plane) in batch.zip(elements.chunks_exact(plane)) {
+                    for tile in 0..tiles {
+                        let mut rows = Rows {
+                            kernels,
+                            elements: &plane[tile * columns * size..],
+                            block,
+                            columns,
+                            width,
+                            channels: shape.channels,
+                            first: phase + tile * kernels.rows * dilation,
+                            // The lower row of the last tile may be one too many.
+                            lower: tile * kernels.rows + 1 < outputs,
+                            output,
+                            to: &mut *to,
+                        };
+                        // The width of tile that leaves the least over.
+                        let waste = |columns: usize| width.next_multiple_of(columns) - width;
+                        match kernels.rows {
+                            1 => rows.run::<S, 1, 7>(simd),
+                            _ if waste(6) <= waste(5).min(waste(4)) => rows.run::<S, 2, 6>(simd),
+                            _ if waste(5) <= waste(4) => rows.run::<S, 2, 5>(simd),
+                            _ => rows.run::<S, 2, 4>(simd),
+                        }
                     }
                 }
             }
@@ -168,145 +193,165 @@ impl Kernels {
     }
 }
 
-struct Strip<'a> {
-    kernels: &'a Kernels,
-    input: &'a [u8],
-    shape: Shape,
-    width: usize,
-    columns: usize,
-    output: &'a Output,
-    residual: Option<&'a [u8]>,
-}
-
-impl Strip<'_> {
-    /// Interleaves the rows of the picture that make up a group, for one register of channels.
+impl Kernels {
+    /// Interleaves the rows of the picture that make up a group, for some registers of channels.
+    /// Each has its row of `columns` groups in `to`, `plane` elements apart.
     #[inline(always)]
     fn interleave<S: Simd>(
         &self,
         simd: S,
-        first: usize,
-        group: usize,
-        channel: usize,
+        input: &[u8],
+        shape: Shape,
+        [first, group]: [usize; 2],
+        blocks: &[usize],
+        [columns, plane]: [usize; 2],
         to: &mut [S::Element],
     ) {
-        let window = &self.kernels.window;
         let size = S::LANES * S::GROUP;
-        let padding = [self.kernels.zero_point; 16];
-        // Each row's first pixel, and how far it is to the next: nowhere in padding.
-        let rows: [(*const u8, usize); 4] = std::array::from_fn(|row| {
-            let row = (group * 2 + row.min(S::GROUP - 1)) * window.dilations[0];
-            match (first * window.strides[0] + row).checked_sub(window.pads[0]) {
-                Some(y) if y < self.shape.height => {
-                    let start = y * self.shape.width * self.shape.channels + channel;
-                    (self.input[start..].as_ptr(), self.shape.channels)
-                }
-                _ => (padding.as_ptr(), 0),
+        assert!(to.len() >= (blocks.len() - 1) * plane + columns * size);
+        let padding = [self.zero_point; 16];
+        // Each row's first pixel, and how far it is to the next pixel and to the next channel:
+        // nowhere in padding.
+        let mut rows = [padding.as_ptr(); 4];
+        let mut steps = [[0; 2]; 4];
+        for row in 0..S::GROUP {
+            let y = first + (group * 2 + row) * self.window.dilations[0];
+            if let Some(y) = y.checked_sub(self.window.pads[0]).filter(|&y| y < shape.height) {
+                rows[row] = input[y * shape.width * shape.channels..].as_ptr();
+                steps[row] = [shape.channels, 1];
             }
-        });
-        let left = window.pads[1].min(self.columns);
-        let right = (left + self.shape.width).min(self.columns);
-        to[..left * size].fill(S::element(self.kernels.zero_point));
-        to[right * size..].fill(S::element(self.kernels.zero_point));
-        for (column, to) in to[left * size..right * size].chunks_exact_mut(size).enumerate() {
-            let pixels = rows.map(|(start, step)| start.wrapping_add(column * step));
-            // SAFETY: `channel` begins a register of channels, `column` is less than the width of
-            // the picture, and a register of padding has at most 16 bytes.
-            unsafe { simd.interleave(pixels, to.as_mut_ptr()) };
+        }
+        let left = self.window.pads[1].min(columns);
+        let right = (left + shape.width).min(columns);
+        for (block, _) in blocks.iter().enumerate() {
+            let row = &mut to[block * plane..][..columns * size];
+            row[..left * size].fill(S::element(self.zero_point));
+            row[right * size..].fill(S::element(self.zero_point));
+        }
+        // Pixel by pixel: a cache line holds the channels of several registers.
+        for column in left..right {
+            for (block, &channel) in blocks.iter().enumerate() {
+                let mut pixels = rows;
+                for row in 0..S::GROUP {
+                    pixels[row] = rows[row].wrapping_add(channel * steps[row][1]);
+                }
+                // SAFETY: `channel` begins a register of channels, of which the row has one in each
+                // of its pixels; a register of padding has at most 16 bytes. That `to` holds the
+                // group was asserted.
+                unsafe {
+                    let to = to.as_mut_ptr().add(block * plane + column * size);
+                    simd.interleave(pixels, to);
+                }
+            }
+            for row in 0..S::GROUP {
+                rows[row] = rows[row].wrapping_add(steps[row][0]);
+            }
         }
     }
+}
 
-    /// Computes one tile's rows of outputs: `place` is the first of them and how many are left.
+/// The rows of outputs of one tile, for one register of channels.
+struct Rows<'a, E> {
+    kernels: &'a Kernels,
+    elements: &'a [E],
+    block: usize,
+    columns: usize,
+    width: usize,
+    channels: usize,
+    first: usize,
+    lower: bool,
+    output: &'a Output,
+    to: &'a mut [u8],
+}
+
+impl<E> Rows<'_, E> {
+    /// Computes them, `R` rows by `C` columns at a time.
     #[inline(always)]
-    fn row<S: Simd, const ADD: bool, const R: usize>(
-        &self,
-        simd: S,
-        elements: &[S::Element],
-        block: usize,
-        [first, left]: [usize; 2],
-        to: &mut [u8],
-    ) {
+    fn run<S: Simd<Element = E>, const R: usize, const C: usize>(&mut self, simd: S) {
         let kernels = self.kernels;
         let [kernel, stride] = [kernels.window.kernel[1], kernels.window.strides[1]];
         let size = S::LANES * S::GROUP;
-        let channel = kernels.blocks[block];
-        let weights = &kernels.weights[block * kernels.groups * kernel * R * size..];
-        let weights = &weights[..kernels.groups * kernel * R * size];
-        let bias = &kernels.bias[block * S::LANES..][..S::LANES];
-        let scales = &kernels.scales[block * S::LANES..][..S::LANES];
+        let taps = kernels.groups * kernel * R * size;
+        let weights = &kernels.weights[self.block * taps..][..taps];
+        let bias = &kernels.bias[self.block * S::LANES..][..S::LANES];
+        let scales = &kernels.scales[self.block * S::LANES..][..S::LANES];
         let last = ((kernels.groups - 1) * (S::GROUP / 2) + 1) * self.columns * size;
-        assert!(elements.len() >= last);
-        let step = self.shape.channels;
-        let pitch = self.width * step * kernels.window.dilations[0];
-        let rows = left.min(R);
-        let start = first * self.width * step + channel;
-        assert!(start + (rows - 1) * pitch + (self.width - 1) * step + S::LANES <= to.len());
+        assert!(C <= COLUMNS && self.elements.len() >= last);
+        let pitch = self.width * self.channels * kernels.window.dilations[0];
+        let start = self.first * self.width * self.channels + kernels.blocks[self.block];
+        let rows = if R == 2 && self.lower { 2 } else { 1 };
+        let end = start + (rows - 1) * pitch + (self.width - 1) * self.channels + S::LANES;
+        assert!(end <= self.to.len());
+        let columns = self.width.min(C);
         let mut column = 0;
-        loop {
+        while column < self.width {
             // The last tile ends with the row; it may overlap the one before it.
-            let column_of_tile = column.min(self.width.saturating_sub(COLUMNS));
-            let columns = self.width.min(COLUMNS);
+            let first = column.min(self.width - columns);
             // SAFETY: a tile reads `groups` groups of rows, every second or fourth row, of which
             // `elements` holds the last whole row; `columns` counted how far it reaches in a row.
-            // The weights of a block are as many as there are taps.
-            let sums = unsafe {
-                let at = elements.as_ptr().add(column_of_tile * stride * size);
-                self.sums::<S, R>(simd, at, weights.as_ptr(), bias.as_ptr())
+            // There are weights for every tap, and a register of biases and of scales.
+            let (sums, scales, limits) = unsafe {
+                let at = self.elements.as_ptr().add(first * stride * size);
+                let sums = self.sums::<S, R, C>(simd, at, weights.as_ptr(), bias.as_ptr());
+                (sums, [simd.floats(scales.as_ptr()); 4], self.output.limits(simd))
             };
-            let mut nowhere = [0u8; 16];
-            let from = start + column_of_tile * step;
-            let to = to.as_mut_ptr();
-            let mut place = |row: usize, column: usize| {
-                if row < rows && column < columns {
-                    let at = from + row * pitch + column * step;
-                    let residual = self.residual.map_or(std::ptr::null(), |r| r[at..].as_ptr());
-                    // SAFETY: asserted above to lie in the output.
-                    (residual, unsafe { to.add(at) })
-                } else {
-                    let nowhere = nowhere.as_mut_ptr();
-                    (nowhere.cast_const(), nowhere)
-                }
-            };
-            // SAFETY: a register of scales, and places of a register of bytes.
-            unsafe {
-                let scales = [simd.floats(scales.as_ptr()); 2];
-                let limits = self.output.limits(simd);
-                // Two by two: the same column of two rows, or two columns of a row.
-                unrolled!(i < (COLUMNS * R).div_ceil(2) => {
-                    let second = (2 * i + 1).min(COLUMNS * R - 1);
-                    let (a, b) = ((2 * i % R, 2 * i / R), (second % R, second / R));
-                    let pair = [sums[a.0][a.1], sums[b.0][b.1]];
-                    let (a, b) = (place(a.0, a.1), place(b.0, b.1));
-                    self.output.finish::<S, ADD>(
-                        simd, pair, scales, limits, [a.0, b.0], [a.1, b.1],
-                    );
+            // Where whole registers do not belong in the output, they go here.
+            let mut aside = [[[0u8; 16]; COLUMNS]; 2];
+            let mut place = [aside[0].as_mut_ptr().cast::<u8>(), aside[1].as_mut_ptr().cast()];
+            let mut step = [16; 2];
+            for row in (0..rows).filter(|_| columns == C) {
+                place[row] = self.to[start + row * pitch + first * self.channels..].as_mut_ptr();
+                step[row] = self.channels;
+            }
+            // Four by four; the last four may repeat the last register.
+            unrolled!(i < (C * R).div_ceil(4) => {
+                let mut four = [sums[0][0]; 4];
+                let mut to = [std::ptr::null_mut::<u8>(); 4];
+                unrolled!(j < 4 => {
+                    let at = (4 * i + j).min(C * R - 1);
+                    let (row, column) = (at % R, at / R);
+                    four[j] = sums[row][column];
+                    to[j] = place[row].wrapping_add(column * step[row]);
                 });
+                let residual = [std::ptr::null(); 4];
+                // SAFETY: the output holds `C` columns of the rows, as asserted above; otherwise
+                // `aside` does.
+                unsafe {
+                    self.output.finish::<S, false>(simd, four, scales, limits, residual, to);
+                }
+            });
+            if columns < C {
+                for row in 0..rows {
+                    for (column, bytes) in aside[row].iter().take(columns).enumerate() {
+                        let at = start + row * pitch + column * self.channels;
+                        self.to[at..][..S::LANES].copy_from_slice(&bytes[..S::LANES]);
+                    }
+                }
             }
-            column += COLUMNS;
-            if column >= self.width {
-                break;
-            }
+            column += C;
         }
     }
 
     /// The accumulators of a tile.
     ///
     /// # Safety
-    /// As for [`Simd`]: `elements` holds the groups of rows of the tile, `weights` all taps.
+    /// As for [`Simd`]: `elements` holds the groups of rows of the tile, `weights` all taps, `bias`
+    /// a register.
     #[inline(always)]
-    unsafe fn sums<S: Simd, const R: usize>(
+    unsafe fn sums<S: Simd<Element = E>, const R: usize, const C: usize>(
         &self,
         simd: S,
-        elements: *const S::Element,
+        elements: *const E,
         mut weights: *const i8,
         bias: *const i32,
-    ) -> [[S::Sum; COLUMNS]; R] {
+    ) -> [[S::Sum; C]; R] {
         let window = &self.kernels.window;
         let size = S::LANES * S::GROUP;
         let step = window.strides[1] * size;
         let (next, dilation) = (self.columns * size * (S::GROUP / 2), window.dilations[1] * size);
         // SAFETY: the caller's promise.
         unsafe {
-            let mut sums = [[simd.sums(bias); COLUMNS]; R];
+            let mut sums = [[simd.sums(bias); C]; R];
             for group in 0..self.kernels.groups {
                 let row = elements.add(group * next);
                 for tap in 0..window.kernel[1] {
@@ -316,7 +361,7 @@ impl Strip<'_> {
                         taps[r] = simd.weights(weights.add(r * size));
                     }
                     weights = weights.add(R * size);
-                    for c in 0..COLUMNS {
+                    for c in 0..C {
                         let element = simd.operand(at.add(c * step));
                         for r in 0..R {
                             sums[r][c] = simd.dot(sums[r][c], element, taps[r]);

@@ -259,21 +259,24 @@ impl<E> Job<'_, E> {
             }
             (sums, scales, self.output.limits(simd))
         };
-        // The registers' places, two by two: two channels' of a pixel or two pixels' of a channel.
+        // Four by four; the last four may repeat the last register.
         macro_rules! store {
             ($residual:expr, $to:expr, $stride:expr) => {
-                unrolled!(i < (P * R).div_ceil(2) => {
-                    let (a, b) = (2 * i, if 2 * i + 1 < P * R { 2 * i + 1 } else { 2 * i });
-                    let (at, bt) =
-                        (a / R * $stride + a % R * S::LANES, b / R * $stride + b % R * S::LANES);
-                    let pair = [sums[a / R][a % R], sums[b / R][b % R]];
-                    let scales = [scales[a % R], scales[b % R]];
-                    let residual = [$residual.wrapping_add(at), $residual.wrapping_add(bt)];
+                unrolled!(i < (P * R).div_ceil(4) => {
+                    let mut four = [sums[0][0]; 4];
+                    let mut of = [scales[0]; 4];
+                    let mut residual = [std::ptr::null(); 4];
+                    let mut to = [std::ptr::null_mut(); 4];
+                    unrolled!(j < 4 => {
+                        let at = (4 * i + j).min(P * R - 1);
+                        let (p, r) = (at / R, at % R);
+                        four[j] = sums[p][r];
+                        of[j] = scales[r];
+                        residual[j] = $residual.wrapping_add(p * $stride + r * S::LANES);
+                        to[j] = $to.wrapping_add(p * $stride + r * S::LANES);
+                    });
                     // SAFETY: each pixel has R registers of bytes.
-                    unsafe {
-                        let to = [$to.add(at), $to.add(bt)];
-                        self.output.finish::<S, ADD>(simd, pair, scales, limits, residual, to);
-                    }
+                    unsafe { self.output.finish::<S, ADD>(simd, four, of, limits, residual, to) };
                 })
             };
         }
@@ -346,19 +349,18 @@ unsafe fn tile<S: Simd, const P: usize, const R: usize>(
             start[r] = simd.sums(bias.add(r * S::LANES));
         }
         let mut sums = [start; P];
-        let middle = elements.wrapping_add(3 * row);
+        let mut pixels = [elements; P];
+        for p in 1..P {
+            pixels[p] = opaque(elements.add(p * row));
+        }
         for group in 0..groups {
             let at = weights.add(group * R * S::LANES * S::GROUP);
             let mut weights = [simd.weights(at); R];
             for r in 1..R {
                 weights[r] = simd.weights(at.add(r * S::LANES * S::GROUP));
             }
-            // Two pointers, from which no pixel is further than an address can say.
-            let lower = elements.add(group * S::GROUP);
-            let upper = middle.wrapping_add(group * S::GROUP);
             for p in 0..P {
-                let half = if p < 3 { lower.add(p * row) } else { upper.add((p - 3) * row) };
-                let element = simd.broadcast(half);
+                let element = simd.broadcast(pixels[p].add(group * S::GROUP));
                 for r in 0..R {
                     sums[p][r] = simd.dot(sums[p][r], element, weights[r]);
                 }
@@ -366,4 +368,19 @@ unsafe fn tile<S: Simd, const P: usize, const R: usize>(
         }
         sums
     }
+}
+
+/// The same pointer, but the compiler does not know that: it would compute the pixels' addresses
+/// from one another in every step, which the loop has no time for.
+#[inline(always)]
+fn opaque<T>(mut pointer: *const T) -> *const T {
+    // SAFETY: there is no instruction.
+    unsafe {
+        std::arch::asm!(
+            "/* {0} */",
+            inout(reg) pointer,
+            options(pure, nomem, nostack, preserves_flags)
+        );
+    }
+    pointer
 }

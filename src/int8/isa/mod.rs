@@ -6,9 +6,15 @@
 // Vector instructions read and write memory through pointers, and run only on machines that have
 // them: the compiler can check neither.
 #![allow(unsafe_code)]
+// Iterators over arrays of registers are not reliably unrolled; loops over constant ranges are.
+#![allow(clippy::needless_range_loop)]
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512_vnni;
+#[cfg(target_arch = "x86_64")]
+mod avx_vnni;
 mod depthwise;
 mod gemm;
 mod scratch;
@@ -20,10 +26,25 @@ use super::Clamp;
 use super::arithmetic::Adder;
 use crate::error::{Error, Result};
 
-pub(super) use depthwise::Kernels;
+pub(super) use depthwise::{Kernels, Strip};
 pub(super) use gemm::Matrix;
 use scratch::Integer;
 pub(super) use scratch::Scratch;
+
+/// Writes a statement for each of twelve indices: what indexes registers by a rolled loop keeps them
+/// in memory.
+macro_rules! unrolled {
+    ($index:ident < $end:expr => $body:block) => {
+        unrolled!(@ $index, $end, $body, 0 1 2 3 4 5 6 7 8 9 10 11)
+    };
+    (@ $index:ident, $end:expr, $body:block, $($n:literal)*) => {
+        $(if $n < $end {
+            let $index: usize = $n;
+            $body
+        })*
+    };
+}
+use unrolled;
 
 /// An instruction set that the operators have kernels for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -115,6 +136,10 @@ impl Isa {
             Self::Scalar => true,
             #[cfg(target_arch = "x86_64")]
             Self::Avx2 => avx2::Avx2::detect().is_some(),
+            #[cfg(target_arch = "x86_64")]
+            Self::AvxVnni => avx_vnni::AvxVnni::detect().is_some(),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512Vnni => avx512_vnni::Avx512Vnni::detect().is_some(),
             _ => false,
         }
     }
@@ -127,6 +152,12 @@ impl Isa {
         match self {
             #[cfg(target_arch = "x86_64")]
             Self::Avx2 => avx2::Avx2::detect().expect("it was checked").run(kernel),
+            #[cfg(target_arch = "x86_64")]
+            Self::AvxVnni => avx_vnni::AvxVnni::detect().expect("it was checked").run(kernel),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512Vnni => {
+                avx512_vnni::Avx512Vnni::detect().expect("it was checked").run(kernel);
+            }
             _ => panic!("{self} has no kernels"),
         }
     }
@@ -212,8 +243,8 @@ pub(in crate::int8) trait Simd: Copy + Send + Sync {
     unsafe fn add(self, rounded: Self::Sum, residual: *const u8, output: &Output) -> Self::Sum;
     /// A zero point and a clamp for [`Simd::store`].
     unsafe fn limits(self, zero_point: u8, clamp: Clamp) -> Self::Limits;
-    /// Stores `clamp(sum + zero_point)` as `LANES` bytes at each of two places.
-    unsafe fn store(self, sums: [Self::Sum; 2], limits: Self::Limits, to: [*mut u8; 2]);
+    /// Stores `clamp(sum + zero_point)` as `LANES` bytes at each of four places.
+    unsafe fn store(self, sums: [Self::Sum; 4], limits: Self::Limits, to: [*mut u8; 4]);
 }
 
 /// What becomes of accumulators, apart from their scales.
@@ -262,38 +293,24 @@ impl Output {
     unsafe fn finish<S: Simd, const ADD: bool>(
         &self,
         simd: S,
-        sums: [S::Sum; 2],
-        scales: [S::Float; 2],
+        mut sums: [S::Sum; 4],
+        scales: [S::Float; 4],
         limits: S::Limits,
-        residual: [*const u8; 2],
-        to: [*mut u8; 2],
+        residual: [*const u8; 4],
+        to: [*mut u8; 4],
     ) {
         // SAFETY: the caller's promises are those of the methods.
         unsafe {
-            let mut sums = [simd.scale(sums[0], scales[0]), simd.scale(sums[1], scales[1])];
-            if ADD {
-                sums[0] = simd.add(sums[0], residual[0], self);
-                sums[1] = simd.add(sums[1], residual[1], self);
-            }
+            unrolled!(i < 4 => {
+                sums[i] = simd.scale(sums[i], scales[i]);
+                if ADD {
+                    sums[i] = simd.add(sums[i], residual[i], self);
+                }
+            });
             simd.store(sums, limits, to);
         }
     }
 }
-
-/// Writes a statement for each of twelve indices: what indexes registers by a rolled loop keeps them
-/// in memory.
-macro_rules! unrolled {
-    ($index:ident < $end:expr => $body:block) => {
-        unrolled!(@ $index, $end, $body, 0 1 2 3 4 5 6 7 8 9 10 11)
-    };
-    (@ $index:ident, $end:expr, $body:block, $($n:literal)*) => {
-        $(if $n < $end {
-            let $index: usize = $n;
-            $body
-        })*
-    };
-}
-use unrolled;
 
 #[cfg(test)]
 mod tests {

@@ -79,7 +79,7 @@ fn compare(case: Case) {
 
 fn pointwise(seed: u64, pixels: usize, inputs: usize, outputs: usize) -> Case {
     let window = Window::POINT;
-    let residual = seed % 3 == 0;
+    let residual = seed.is_multiple_of(3);
     Case { seed, height: 1, width: pixels, inputs, outputs, groups: 1, window, residual }
 }
 
@@ -92,7 +92,7 @@ fn these_instruction_sets_are_compared_with_the_reference() {
 
 #[test]
 fn pointwise_convolutions_of_all_sizes_around_those_of_a_tile() {
-    let mut seed = 0;
+    let mut seed = 0u64;
     for pixels in [0, 1, 2, 3, 4, 5, 6, 7, 11, 12, 13] {
         for inputs in [0, 1, 2, 3, 4, 5, 15, 16, 17, 33] {
             for outputs in [0, 1, 7, 8, 9, 15, 16, 17, 24, 31, 33, 65] {
@@ -172,7 +172,7 @@ fn sums_too_large_for_the_kernels_rounding_still_saturate() {
 
 #[test]
 fn depthwise_convolutions_of_the_usual_kinds() {
-    let mut seed = 0;
+    let mut seed = 0u64;
     for kernel in [1, 2, 3, 5, 7] {
         for (stride, dilation) in [(1, 1), (2, 1), (1, 2), (1, 3), (3, 1), (2, 2)] {
             for (size, channels) in [(1, 8), (5, 17), (7, 16), (8, 7), (14, 33), (23, 1), (15, 40)]
@@ -184,7 +184,7 @@ fn depthwise_convolutions_of_the_usual_kinds() {
                     dilations: [dilation; 2],
                     pads: [seed % 3, seed % 4, seed % 5, seed % 2].map(|pad| pad as usize),
                 };
-                let residual = seed % 4 == 0;
+                let residual = seed.is_multiple_of(4);
                 compare(Case {
                     seed,
                     height: size,
@@ -225,7 +225,7 @@ fn depthwise_convolutions_of_more_rows_than_one_strip() {
 
 #[test]
 fn dense_convolutions_with_padding_strides_and_dilations() {
-    let mut seed = 0;
+    let mut seed = 0u64;
     for (inputs, outputs, groups) in [
         (3, 32, 1),
         (1, 1, 1),
@@ -245,7 +245,7 @@ fn dense_convolutions_with_padding_strides_and_dilations() {
                     dilations: [dilation, 1],
                     pads: [seed % 3, seed % 4, seed % 5, seed % 2].map(|pad| pad as usize),
                 };
-                let (height, width, residual) = (11, 9, seed % 4 == 0);
+                let (height, width, residual) = (11, 9, seed.is_multiple_of(4));
                 compare(Case { seed, height, width, inputs, outputs, groups, window, residual });
             }
         }

@@ -2,4 +2,7 @@
 
 mod by_hand;
 mod convolutions;
+mod onnxruntime;
+mod others;
 mod random;
+mod threads;

@@ -181,7 +181,8 @@ impl<'a> Rewrite<'a> {
             .filter_map(|(tensor, operand)| Some((*convolutions.get(tensor.as_str())?, operand)))
             .max_by_key(|(i, _)| *i);
         if let Some((i, operand)) = candidate
-            && let Some((_, Planned::Convolution { inputs: from, convolution })) = self.planned.get(&i)
+            && let Some((_, Planned::Convolution { inputs: from, convolution })) =
+                self.planned.get(&i)
             && from.len() == 1
         {
             let joined = Box::new(convolution.followed_by(spec, operand));
@@ -199,12 +200,14 @@ impl<'a> Rewrite<'a> {
     /// Whether only one node reads the numbers that these bytes stand for.
     fn is_read_once(&self, tensor: &str) -> bool {
         let nodes = &self.planner.graph.proto.node;
-        let only_reader = |tensor: &str| match self.readers.get(tensor).map(|readers| &readers[..]) {
+        let only_reader = |tensor: &str| match self.readers.get(tensor).map(|readers| &readers[..])
+        {
             Some(&[reader]) => nodes.get(reader),
             _ => None,
         };
-        only_reader(tensor)
-            .is_some_and(|node| node.op_type == "DequantizeLinear" && only_reader(output(node)).is_some())
+        only_reader(tensor).is_some_and(|node| {
+            node.op_type == "DequantizeLinear" && only_reader(output(node)).is_some()
+        })
     }
 
     /// The graph's nodes with the int8 operators in their places.
@@ -319,8 +322,7 @@ fn give_bytes(graph: &mut GraphProto) -> Option<Quantization> {
 }
 
 fn transpose(from: &str, to: String, perm: [i64; 4]) -> NodeProto {
-    let perm =
-        AttributeProto { ints: perm.to_vec(), ..attribute_of("perm", AttributeType::Ints) };
+    let perm = AttributeProto { ints: perm.to_vec(), ..attribute_of("perm", AttributeType::Ints) };
     NodeProto {
         name: format!("{to}/transpose"),
         op_type: "Transpose".to_owned(),

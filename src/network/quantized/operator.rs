@@ -113,9 +113,8 @@ impl Operator {
 
     fn run(&self, inputs: &[TValue], output: &mut Tensor) -> TractResult<()> {
         let shape = |i: usize| picture(inputs[i].shape());
-        let bytes = |i: usize| -> TractResult<&[u8]> {
-            inputs[i].try_as_plain_ram()?.as_slice::<u8>()
-        };
+        let bytes =
+            |i: usize| -> TractResult<&[u8]> { inputs[i].try_as_plain_ram()?.as_slice::<u8>() };
         if let Self::FullyConnected(op) = self {
             op.run(bytes(0)?, output.try_as_plain_ram_mut()?.as_slice_mut::<f32>()?);
             return Ok(());

@@ -100,7 +100,12 @@ impl<'a> Planner<'a> {
                     let bound = |name: &str, i: usize| match attribute(node, name) {
                         Some(bound) => Ok(Some(bound.f)),
                         None if input(node, i).is_empty() => Ok(None),
-                        None => match self.graph.constant(input(node, i)).as_ref().map(|c| &c.values[..]) {
+                        None => match self
+                            .graph
+                            .constant(input(node, i))
+                            .as_ref()
+                            .map(|c| &c.values[..])
+                        {
                             Some(&[bound]) => Ok(Some(bound)),
                             _ => unsuited("a Clip whose bounds are not constant"),
                         },
@@ -169,10 +174,7 @@ impl<'a> Planner<'a> {
             bias: &bias,
         };
         let operator = FullyConnected::new(&spec, self.isa).or_else(unsuited)?;
-        Ok(Planned::Elements {
-            input: from.tensor,
-            operator: Operator::FullyConnected(operator),
-        })
+        Ok(Planned::Elements { input: from.tensor, operator: Operator::FullyConnected(operator) })
     }
 
     /// The bytes behind a tensor of numbers.
@@ -200,7 +202,11 @@ impl<'a> Planner<'a> {
         };
         let low = low.map_or(clamp.low, |low| byte(low).max(clamp.low));
         let high = high.map_or(clamp.high, |high| byte(high).min(clamp.high));
-        if low > high { unsuited("its activation function is constant") } else { Ok(Clamp { low, high }) }
+        if low > high {
+            unsuited("its activation function is constant")
+        } else {
+            Ok(Clamp { low, high })
+        }
     }
 
     fn quantize(&self, tensor: &str, to: Quantization) -> Fit<Planned> {
@@ -282,7 +288,12 @@ impl<'a> Planner<'a> {
         None
     }
 
-    fn global_average_pool(&self, node: &NodeProto, to: Quantization, clamp: Clamp) -> Fit<Planned> {
+    fn global_average_pool(
+        &self,
+        node: &NodeProto,
+        to: Quantization,
+        clamp: Clamp,
+    ) -> Fit<Planned> {
         if clamp != Clamp::NONE {
             return unsuited("an activation function behind a global pooling");
         }

@@ -185,7 +185,8 @@ pub(super) fn bias(
             bias.values.len()
         ));
     }
-    let steps = bias.values.iter().enumerate().map(|(i, &b)| (f64::from(b) / step(i)).round_ties_even());
+    let steps =
+        bias.values.iter().enumerate().map(|(i, &b)| (f64::from(b) / step(i)).round_ties_even());
     let steps: Vec<f64> = steps.collect();
     match steps.iter().find(|b| !(b.abs() <= f64::from(i32::MAX))) {
         Some(_) => malformed(format!("the bias `{tensor}` is too large for its scale")),

@@ -6,8 +6,8 @@
 
 use std::collections::{HashMap, HashSet};
 
-use tract_onnx::pb::tensor_proto::DataType;
 use tract_onnx::pb::attribute_proto::AttributeType;
+use tract_onnx::pb::tensor_proto::DataType;
 use tract_onnx::pb::{AttributeProto, GraphProto, NodeProto, TensorProto};
 
 use super::super::graph::{Graph, attribute, int, title};
@@ -15,16 +15,8 @@ use super::attribute_of;
 use super::read::{input, output};
 
 /// Operators that keep bytes as they are, whether signed or not.
-const KEEPING: [&str; 8] = [
-    "MaxPool",
-    "Flatten",
-    "Reshape",
-    "Squeeze",
-    "Unsqueeze",
-    "Transpose",
-    "Identity",
-    "Dropout",
-];
+const KEEPING: [&str; 8] =
+    ["MaxPool", "Flatten", "Reshape", "Squeeze", "Unsqueeze", "Transpose", "Identity", "Dropout"];
 
 /// Brings a graph into the form of QuantizeLinear and DequantizeLinear nodes.
 ///
@@ -158,7 +150,8 @@ impl Unfolding {
     }
 
     fn dequantize(&mut self, inputs: Vec<String>, makes: &str, axis: Option<i64>) {
-        let axis = axis.map(|axis| AttributeProto { i: axis, ..attribute_of("axis", AttributeType::Int) });
+        let axis =
+            axis.map(|axis| AttributeProto { i: axis, ..attribute_of("axis", AttributeType::Int) });
         self.nodes.push(NodeProto {
             name: format!("{makes}/dequantize"),
             op_type: "DequantizeLinear".to_owned(),

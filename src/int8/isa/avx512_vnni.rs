@@ -1,0 +1,156 @@
+//! AVX-512 with VNNI: `vpdpbusd` on registers of sixteen sums.
+
+use std::arch::x86_64::*;
+
+use super::{Kernel, Output, Simd, unrolled};
+use crate::int8::Clamp;
+
+/// Proof that the machine has AVX-512 F, BW, VL and VNNI, and FMA.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Avx512Vnni(());
+
+impl Avx512Vnni {
+    pub fn detect() -> Option<Self> {
+        (is_x86_feature_detected!("avx512f")
+            && is_x86_feature_detected!("avx512bw")
+            && is_x86_feature_detected!("avx512vl")
+            && is_x86_feature_detected!("avx512vnni")
+            && is_x86_feature_detected!("fma"))
+        .then_some(Self(()))
+    }
+
+    pub fn run(self, kernel: impl Kernel) {
+        #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,fma")]
+        fn inner(simd: Avx512Vnni, kernel: impl Kernel) {
+            kernel.run(simd);
+        }
+        // SAFETY: there is an `Avx512Vnni` only where these features were detected.
+        unsafe { inner(self, kernel) }
+    }
+}
+
+// SAFETY of every block below: that the machine has the instructions is what an `Avx512Vnni` says;
+// memory is the caller's promise, and no instruction used needs alignment.
+impl Simd for Avx512Vnni {
+    type Element = u8;
+    type Sum = __m512i;
+    type Float = __m512;
+    type Operand = __m512i;
+    type Limits = (__m512i, __m512i, __m512i);
+
+    const LANES: usize = 16;
+    const GROUP: usize = 4;
+    const PANEL: usize = 4;
+
+    #[inline(always)]
+    fn elements(bytes: &[u8]) -> Option<&[u8]> {
+        Some(bytes)
+    }
+
+    #[inline(always)]
+    fn element(byte: u8) -> u8 {
+        byte
+    }
+
+    #[inline(always)]
+    unsafe fn convert(self, from: *const u8, to: *mut u8, count: usize) {
+        unsafe { from.copy_to_nonoverlapping(to, count) }
+    }
+
+    #[inline(always)]
+    unsafe fn interleave(self, pixels: [*const u8; 4], to: *mut u8) {
+        unsafe {
+            let a = _mm_loadu_si128(pixels[0].cast());
+            let b = _mm_loadu_si128(pixels[1].cast());
+            let c = _mm_loadu_si128(pixels[2].cast());
+            let d = _mm_loadu_si128(pixels[3].cast());
+            let (upper, lower) = (_mm_unpacklo_epi8(a, b), _mm_unpacklo_epi8(c, d));
+            _mm_storeu_si128(to.cast(), _mm_unpacklo_epi16(upper, lower));
+            _mm_storeu_si128(to.add(16).cast(), _mm_unpackhi_epi16(upper, lower));
+            let (upper, lower) = (_mm_unpackhi_epi8(a, b), _mm_unpackhi_epi8(c, d));
+            _mm_storeu_si128(to.add(32).cast(), _mm_unpacklo_epi16(upper, lower));
+            _mm_storeu_si128(to.add(48).cast(), _mm_unpackhi_epi16(upper, lower));
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn sums(self, from: *const i32) -> __m512i {
+        unsafe { _mm512_loadu_si512(from.cast()) }
+    }
+
+    #[inline(always)]
+    unsafe fn floats(self, from: *const f32) -> __m512 {
+        unsafe { _mm512_loadu_ps(from) }
+    }
+
+    #[inline(always)]
+    unsafe fn weights(self, from: *const i8) -> __m512i {
+        unsafe { _mm512_loadu_si512(from.cast()) }
+    }
+
+    #[inline(always)]
+    unsafe fn operand(self, from: *const u8) -> __m512i {
+        unsafe { _mm512_loadu_si512(from.cast()) }
+    }
+
+    #[inline(always)]
+    unsafe fn broadcast(self, from: *const u8) -> __m512i {
+        unsafe { _mm512_set1_epi32(from.cast::<i32>().read_unaligned()) }
+    }
+
+    #[inline(always)]
+    unsafe fn dot(self, sum: __m512i, elements: __m512i, weights: __m512i) -> __m512i {
+        unsafe { _mm512_dpbusd_epi32(sum, elements, weights) }
+    }
+
+    #[inline(always)]
+    unsafe fn scale(self, sum: __m512i, scale: __m512) -> __m512i {
+        unsafe { _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_cvtepi32_ps(sum), scale)) }
+    }
+
+    #[inline(always)]
+    unsafe fn store_floats(self, sum: __m512i, scale: __m512, to: *mut f32) {
+        unsafe { _mm512_storeu_ps(to, _mm512_mul_ps(_mm512_cvtepi32_ps(sum), scale)) }
+    }
+
+    #[inline(always)]
+    unsafe fn add(self, rounded: __m512i, residual: *const u8, output: &Output) -> __m512i {
+        let Some((adder, first)) = &output.residual else { return rounded };
+        unsafe {
+            let byte = _mm512_add_epi32(rounded, _mm512_set1_epi32(output.zero_point.into()));
+            let byte = _mm512_max_epi32(byte, _mm512_set1_epi32(output.clamp.low.into()));
+            let byte = _mm512_min_epi32(byte, _mm512_set1_epi32(output.clamp.high.into()));
+            let own = _mm512_cvtepi32_ps(byte);
+            let other = _mm512_cvtepu8_epi32(_mm_loadu_si128(residual.cast()));
+            let other = _mm512_cvtepi32_ps(other);
+            let (a, b) = if *first { (own, other) } else { (other, own) };
+            let constant = _mm512_set1_ps(adder.constant);
+            let sum = _mm512_fmadd_ps(b, _mm512_set1_ps(adder.second), constant);
+            let sum = _mm512_fmadd_ps(a, _mm512_set1_ps(adder.first), sum);
+            _mm512_cvtps_epi32(sum)
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn limits(self, zero_point: u8, clamp: Clamp) -> Self::Limits {
+        unsafe {
+            (
+                _mm512_set1_epi32(zero_point.into()),
+                _mm512_set1_epi32(clamp.low.into()),
+                _mm512_set1_epi32(clamp.high.into()),
+            )
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn store(self, sums: [__m512i; 4], limits: Self::Limits, to: [*mut u8; 4]) {
+        let (zero_point, lowest, highest) = limits;
+        unsafe {
+            unrolled!(i < 4 => {
+                let bytes = _mm512_add_epi32(sums[i], zero_point);
+                let bytes = _mm512_min_epi32(_mm512_max_epi32(bytes, lowest), highest);
+                _mm_storeu_si128(to[i].cast(), _mm512_cvtepi32_epi8(bytes));
+            });
+        }
+    }
+}

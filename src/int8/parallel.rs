@@ -1,0 +1,45 @@
+//! The work of an operator, divided among the threads of the pool that it is called in.
+
+use rayon::prelude::*;
+
+/// Multiplications (or as much other work) below which waking another thread costs more than it
+/// saves: some microseconds.
+const WORTH_IT: usize = 500_000;
+
+/// How many threads to divide so many multiplications among.
+pub(super) fn threads(work: usize) -> usize {
+    if work < WORTH_IT { 1 } else { rayon::current_num_threads() }
+}
+
+/// The length of the parts of `total`, at most `longest` each, of which every thread gets as many.
+pub(super) fn part(total: usize, longest: usize, threads: usize) -> usize {
+    let parts = total.div_ceil(longest.max(1)).next_multiple_of(threads).max(1);
+    total.div_ceil(parts).max(1)
+}
+
+/// Calls `work` with the number and the bytes of each chunk of a buffer.
+pub(super) fn for_each_chunk(
+    buffer: &mut [u8],
+    chunk: usize,
+    threads: usize,
+    work: impl Fn(usize, &mut [u8]) + Sync,
+) {
+    if threads == 1 {
+        buffer.chunks_mut(chunk).enumerate().for_each(|(i, chunk)| work(i, chunk));
+    } else {
+        buffer.par_chunks_mut(chunk).enumerate().for_each(|(i, chunk)| work(i, chunk));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_thread_gets_as_many_parts() {
+        assert_eq!(part(49, 100, 1), 49);
+        assert_eq!(part(49, 100, 2), 25);
+        assert_eq!(part(100, 34, 2), 25);
+        assert_eq!(part(1, 100, 4), 1);
+    }
+}
