@@ -42,6 +42,10 @@ pub struct Model {
         hide_default_value = true)]
     backend: Backend,
 
+    /// Threads that the network runs on [default: as many as there are processors]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    threads: Option<u16>,
+
     /// Tell which quantized operators of the network are not run in int8, and why
     #[arg(long, short)]
     verbose: bool,
@@ -83,6 +87,7 @@ impl Model {
             std: self.std,
             labels: self.labels.clone(),
             backend: self.backend,
+            threads: self.threads.map(usize::from),
         })?;
         if let Some(report) = network.int8()
             && self.verbose

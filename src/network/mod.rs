@@ -30,7 +30,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use activations::{Activations, Head};
-use backend::{Engine, Picture};
+use backend::{Engine, Means, Picture};
 use check::Checked;
 use metadata::Metadata;
 use preprocess::{Format, Preprocess};
@@ -64,6 +64,8 @@ pub struct ModelOptions {
     /// A text file with the name of one class a line.
     pub labels: Option<PathBuf>,
     pub backend: Backend,
+    /// Among which an operator divides its work; as many as the machine has processors, else.
+    pub threads: Option<usize>,
 }
 
 /// A network with its buffers.
@@ -76,6 +78,7 @@ pub struct Network {
     assumed: bool,
     head: Head,
     labels: Arc<Labels>,
+    threads: usize,
 }
 
 impl Network {
@@ -103,7 +106,9 @@ impl Network {
         let metadata = Metadata::read(&checked.proto).map_err(in_file)?;
         let size = input_size(&checked, options.input_size, &name)?;
         let format = format(&checked, &metadata, options, size)?;
-        let engine = options.backend.engine(&checked, size, Isa::from_env()?).map_err(in_file)?;
+        let threads = options.threads.unwrap_or_else(processors);
+        let means = Means { isa: Isa::from_env()?, threads };
+        let engine = options.backend.engine(&checked, size, means).map_err(in_file)?;
         let classes = engine.shape().classes;
         let labels =
             Labels::new(metadata.labels, metadata.wordnet_ids, options.labels.as_deref(), classes)
@@ -124,6 +129,7 @@ impl Network {
             assumed: !checked.input.bytes && given.contains(&None),
             head,
             labels: Arc::new(labels),
+            threads,
         })
     }
 
@@ -216,6 +222,11 @@ impl Network {
         )
     }
 
+    /// Among which an operator divides its work.
+    pub fn threads(&self) -> usize {
+        self.threads
+    }
+
     /// How much of the network is int8 operators of camlive; none where another library runs it.
     pub fn int8(&self) -> Option<&Report> {
         self.engine.report()
@@ -267,6 +278,11 @@ fn format(
         )));
     }
     Ok(Format { size, bgr: metadata.bgr, mean, std })
+}
+
+/// How many threads the machine runs at a time.
+fn processors() -> usize {
+    std::thread::available_parallelism().map_or(1, |threads| threads.get())
 }
 
 /// Writes the softmax of `logits`.
