@@ -178,7 +178,10 @@ impl Isa {
             Self::Avx512Vnni => {
                 avx512_vnni::Avx512Vnni::detect().expect("it was checked").run(kernel);
             }
-            _ => panic!("{self} has no kernels"),
+            _ => {
+                drop(kernel);
+                panic!("{self} has no kernels");
+            }
         }
     }
 }
