@@ -12,6 +12,7 @@ mod graph;
 mod guard;
 mod head;
 mod labels;
+mod mapping;
 mod metadata;
 #[cfg(feature = "ort")]
 mod ort;
@@ -66,6 +67,29 @@ pub struct ModelOptions {
     pub backend: Backend,
     /// Among which an operator divides its work; as many as the machine has processors, else.
     pub threads: Option<usize>,
+    pub mapping: Mapping,
+}
+
+/// How much finer the last feature maps are than those that the network was trained with.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Mapping {
+    /// As it is.
+    #[default]
+    Whole,
+    /// Twice as many rows and columns.
+    Double,
+    /// Four times as many.
+    Fourfold,
+}
+
+impl Mapping {
+    fn doublings(self) -> usize {
+        match self {
+            Self::Whole => 0,
+            Self::Double => 1,
+            Self::Fourfold => 2,
+        }
+    }
 }
 
 /// A network with its buffers.
@@ -101,7 +125,14 @@ impl Network {
             }
         };
         let in_file = |why: String| Error::invalid(format!("{name}: {why}"));
-        let checked = check::check(&bytes).map_err(|error| in_file(error.to_string()))?;
+        let mut checked = check::check(&bytes).map_err(|error| in_file(error.to_string()))?;
+        for _ in 0..options.mapping.doublings() {
+            mapping::double(&mut checked).map_err(|why| {
+                Error::usage(format!(
+                    "{name}: the mapping resolution cannot be raised: {why}; leave --mapping out"
+                ))
+            })?;
+        }
         drop(bytes);
         let metadata = Metadata::read(&checked.proto).map_err(in_file)?;
         let size = input_size(&checked, options.input_size, &name)?;
