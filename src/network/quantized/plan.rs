@@ -32,12 +32,12 @@ pub(super) enum Planned {
     /// An addition, which may yet be joined with a convolution before it.
     Add { inputs: [String; 2], spec: AddSpec },
     /// A convolution, which may yet be joined with an addition behind it.
-    Convolution { inputs: Vec<String>, convolution: Box<ConvolutionPlan> },
+    Convolution { inputs: Vec<String>, plan: Box<ConvolutionPlan>, built: Convolution },
     /// The node itself, on bytes.
     Bytes(NodeProto),
 }
 
-/// A convolution before its weights are packed.
+/// What a convolution computes.
 #[derive(Debug, Clone)]
 pub(super) struct ConvolutionPlan {
     weights: Weights,
@@ -227,7 +227,7 @@ impl<'a> Planner<'a> {
         };
         let scale = from.quantization.scale;
         let bias = bias(&self.graph, input(node, 2), scale, &weights.scales, outputs)?;
-        let convolution = Box::new(ConvolutionPlan {
+        let plan = Box::new(ConvolutionPlan {
             groups: usize::try_from(int(node, "group", 1)).unwrap_or(0),
             window: window(node, Some([height, width]))?,
             input: from.quantization,
@@ -237,8 +237,8 @@ impl<'a> Planner<'a> {
             clamp,
             residual: None,
         });
-        convolution.build(self.isa)?;
-        Ok(Planned::Convolution { inputs: vec![from.tensor], convolution })
+        let built = plan.build(self.isa)?;
+        Ok(Planned::Convolution { inputs: vec![from.tensor], plan, built })
     }
 
     fn add(&self, node: &NodeProto, output: Quantization, clamp: Clamp) -> Fit<Planned> {
