@@ -32,7 +32,7 @@ pub(super) enum Planned {
     /// An addition, which may yet be joined with a convolution before it.
     Add { inputs: [String; 2], spec: AddSpec },
     /// A convolution, which may yet be joined with an addition behind it.
-    Convolution { inputs: Vec<String>, plan: Box<ConvolutionPlan>, built: Convolution },
+    Convolution { inputs: Vec<String>, plan: Box<ConvolutionPlan>, built: Box<Convolution> },
     /// The node itself, on bytes.
     Bytes(NodeProto),
 }
@@ -51,7 +51,7 @@ pub(super) struct ConvolutionPlan {
 }
 
 impl ConvolutionPlan {
-    pub(super) fn build(&self, isa: Isa) -> Fit<Convolution> {
+    pub(super) fn build(&self, isa: Isa) -> Fit<Box<Convolution>> {
         let spec = ConvolutionSpec {
             weights: &self.weights.values,
             input_channels: self.weights.shape[1] * self.groups,
@@ -65,7 +65,7 @@ impl ConvolutionPlan {
             clamp: self.clamp,
             residual: self.residual,
         };
-        Convolution::new(&spec, isa).or_else(unsuited)
+        Convolution::new(&spec, isa).map(Box::new).or_else(unsuited)
     }
 
     /// This convolution with the addition behind it.
