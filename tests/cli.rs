@@ -127,6 +127,15 @@ fn a_silly_option_is_one_line_and_status_2() {
 }
 
 #[test]
+fn the_doctor_tells_of_cameras_backends_instruction_sets_and_the_network() {
+    let output = camlive(&["doctor"]).env("CAMLIVE_ISA", "scalar").output().unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+    for expected in ["Cameras", "tract", "scalar  (chosen)", "1000 classes", "in int8 on scalar"] {
+        assert!(stdout(&output).contains(expected), "{expected}: {}", stdout(&output));
+    }
+}
+
+#[test]
 fn an_instruction_set_that_the_machine_lacks_is_one_line_with_those_it_has() {
     let photograph = photograph("coffee");
     let mut command = camlive(&["image", &photograph]);

@@ -15,6 +15,7 @@ use crate::clock::milliseconds;
 use crate::error::{Error, Result};
 use crate::frame::Frame;
 use crate::geometry::Size;
+use crate::int8::Isa;
 use crate::localize::Findings;
 use crate::pipeline::analyse::Analyser;
 use crate::pipeline::{Hooks, Options, Pipeline, SharedSettings, Stop};
@@ -124,7 +125,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let map = network.map_size();
     let (model, input_size) = (network.name().to_owned(), network.input_size().width);
     let (backend, threads) = (network.backend().name(), network.threads());
-    let isa = network.int8().map(|report| report.isa.name());
+    let isa = network.int8().and_then(|report| report.isa).map(Isa::name);
     let stop = stop_on_signal()?;
     let mut progress = Progress::new(arguments.duration);
     let (times, elapsed) = if arguments.network_only {

@@ -92,8 +92,8 @@ impl Backend {
 /// What a network is run with.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Means {
-    /// That of the int8 operators.
-    pub(super) isa: Isa,
+    /// That of the int8 operators; none where there are to be none.
+    pub(super) isa: Option<Isa>,
     /// Among which an operator divides its work; at least one.
     pub(super) threads: usize,
 }

@@ -233,14 +233,13 @@ impl Network {
             format!("mean {}, std {}{assumed}", comma(mean), comma(std))
         };
         let int8 = match self.int8() {
-            Some(Report { operators: 1.., isa, left }) if left.is_empty() => {
-                format!(" in int8 on {}", isa.name())
+            Some(Report { operators, left, isa: Some(isa) }) if operators + left.len() > 0 => {
+                let share = match left.len() {
+                    0 => String::new(),
+                    left => format!("{operators} of {} quantized operators ", operators + left),
+                };
+                format!(", {share}in int8 on {isa}")
             }
-            Some(Report { operators, left, isa }) if !left.is_empty() => format!(
-                " with {operators} of {} quantized operators in int8 on {}",
-                operators + left.len(),
-                isa.name()
-            ),
             _ => String::new(),
         };
         format!(

@@ -14,7 +14,7 @@ use super::tract::Engine;
 use crate::geometry::Size;
 use crate::int8::Isa;
 
-const MEANS: Means = Means { isa: Isa::Scalar, threads: 1 };
+const MEANS: Means = Means { isa: Some(Isa::Scalar), threads: 1 };
 
 /// Weights of two classes on three feature maps, class by class.
 const WEIGHTS: [f32; 6] = [1.0, 2.0, 3.0, -4.0, 5.0, -6.0];

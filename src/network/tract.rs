@@ -89,7 +89,10 @@ impl backend::Engine for Engine {
 }
 
 fn build(checked: &Checked, size: Size, means: Means) -> Result<Engine, String> {
-    let rewritten = quantized::rewrite(&checked.proto, means.isa, checked.input.channels_last)?;
+    let rewritten = match means.isa {
+        Some(isa) => quantized::rewrite(&checked.proto, isa, checked.input.channels_last)?,
+        None => Rewritten::untouched(&checked.proto),
+    };
     let takes = match rewritten.input {
         Some(quantization) => {
             Takes { values: Values::Quantized(quantization), channels_last: true }

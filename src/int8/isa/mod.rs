@@ -114,14 +114,15 @@ impl Isa {
         *Self::available().last().expect("Isa::Scalar is always available")
     }
 
-    /// The one that the environment variable `CAMLIVE_ISA` names; the best where it is not set.
+    /// The one that the environment variable `CAMLIVE_ISA` names; where it is not set the best, or
+    /// none where that is only the reference, which is far too slow for anything but comparing.
     ///
     /// # Errors
     /// A name that is unknown, or of an instruction set that is not available.
-    pub fn from_env() -> Result<Self> {
+    pub fn from_env() -> Result<Option<Self>> {
         match std::env::var_os("CAMLIVE_ISA") {
-            None => Ok(Self::best()),
-            Some(name) => Self::of_name(&name.to_string_lossy()),
+            None => Ok(Some(Self::best()).filter(|&isa| isa != Self::Scalar)),
+            Some(name) => Self::of_name(&name.to_string_lossy()).map(Some),
         }
     }
 

@@ -45,8 +45,8 @@ pub(super) struct Rewritten {
 /// How much of a network is int8 operators.
 #[derive(Debug, Clone)]
 pub struct Report {
-    /// What they were built for.
-    pub isa: Isa,
+    /// What they were built for; none where this processor has no kernels for them.
+    pub isa: Option<Isa>,
     /// Their number.
     pub operators: usize,
     /// The quantized operators that are none.
@@ -103,8 +103,17 @@ pub(super) fn rewrite(
         .filter(|(name, _)| used.contains(name.as_str()))
         .map(|(name, operator)| (name, Int8(Arc::new(operator))))
         .collect();
-    let report = Report { isa, operators: operators.len(), left };
+    let report = Report { isa: Some(isa), operators: operators.len(), left };
     Ok(Rewritten { proto, operators, input, features, report })
+}
+
+impl Rewritten {
+    /// The network as it is.
+    pub(super) fn untouched(proto: &ModelProto) -> Self {
+        let report = Report { isa: None, operators: 0, left: Vec::new() };
+        let (operators, proto) = (HashMap::new(), proto.clone());
+        Self { proto, operators, input: None, features: None, report }
+    }
 }
 
 struct Rewrite<'a> {
