@@ -155,8 +155,7 @@ impl Kernel for Strip<'_> {
                     let rows = &mut elements[group * columns * size..];
                     kernels.interleave(
                         simd,
-                        input,
-                        shape,
+                        (input, shape),
                         [row_of_input, group],
                         blocks,
                         [columns, plane],
@@ -200,8 +199,7 @@ impl Kernels {
     fn interleave<S: Simd>(
         &self,
         simd: S,
-        input: &[u8],
-        shape: Shape,
+        (input, shape): (&[u8], Shape),
         [first, group]: [usize; 2],
         blocks: &[usize],
         [columns, plane]: [usize; 2],

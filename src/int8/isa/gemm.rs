@@ -373,6 +373,7 @@ unsafe fn tile<S: Simd, const P: usize, const R: usize>(
 /// The same pointer, but the compiler does not know that: it would compute the pixels' addresses
 /// from one another in every step, which the loop has no time for.
 #[inline(always)]
+#[expect(clippy::pointers_in_nomem_asm_block, reason = "nothing is read or written through it")]
 fn opaque<T>(mut pointer: *const T) -> *const T {
     // SAFETY: there is no instruction.
     unsafe {
