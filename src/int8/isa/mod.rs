@@ -19,6 +19,12 @@ mod depthwise;
 #[cfg(test)]
 mod emulated;
 mod gemm;
+#[cfg(target_arch = "aarch64")]
+mod neon;
+#[cfg(target_arch = "aarch64")]
+mod neon_dotprod;
+#[cfg(target_arch = "aarch64")]
+mod neon_i8mm;
 mod scratch;
 
 use std::fmt;
@@ -157,6 +163,12 @@ impl Isa {
             Self::AvxVnni => avx_vnni::AvxVnni::detect().is_some(),
             #[cfg(target_arch = "x86_64")]
             Self::Avx512Vnni => avx512_vnni::Avx512Vnni::detect().is_some(),
+            #[cfg(target_arch = "aarch64")]
+            Self::Neon => neon::Neon::detect().is_some(),
+            #[cfg(target_arch = "aarch64")]
+            Self::NeonDotprod => neon_dotprod::NeonDotprod::detect().is_some(),
+            #[cfg(target_arch = "aarch64")]
+            Self::NeonI8mm => neon_i8mm::NeonI8mm::detect().is_some(),
             _ => false,
         }
     }
@@ -179,6 +191,14 @@ impl Isa {
             Self::Avx512Vnni => {
                 avx512_vnni::Avx512Vnni::detect().expect("it was checked").run(kernel);
             }
+            #[cfg(target_arch = "aarch64")]
+            Self::Neon => neon::Neon::detect().expect("it was checked").run(kernel),
+            #[cfg(target_arch = "aarch64")]
+            Self::NeonDotprod => {
+                neon_dotprod::NeonDotprod::detect().expect("it was checked").run(kernel);
+            }
+            #[cfg(target_arch = "aarch64")]
+            Self::NeonI8mm => neon_i8mm::NeonI8mm::detect().expect("it was checked").run(kernel),
             _ => {
                 drop(kernel);
                 panic!("{self} has no kernels");
