@@ -87,20 +87,22 @@ impl Kernel for Run<'_> {
                 true => &self.input[self.first * inputs..][..pixels * inputs],
                 false => &[],
             };
-            let elements = match S::elements(bytes).filter(|elements| !elements.is_empty()) {
-                Some(elements) => elements,
+            match S::elements(bytes).filter(|elements| !elements.is_empty()) {
+                Some(elements) => {
+                    let wide = self.scratch.elements(matrix.wide::<S>());
+                    matrix.multiply(simd, elements, wide, self.output, stride, residual, to);
+                }
                 None => {
-                    let elements = self.scratch.elements(pixels * row);
+                    let [elements, wide] = self.scratch.two(pixels * row, matrix.wide::<S>());
                     if bytes.is_empty() {
                         let place = [group, self.first, self.width];
                         self.dense.gather(simd, self.input, self.shape, place, row, elements);
                     } else {
                         convert(simd, bytes, elements);
                     }
-                    elements
+                    matrix.multiply(simd, elements, wide, self.output, stride, residual, to);
                 }
-            };
-            matrix.multiply(simd, elements, self.output, stride, residual, to);
+            }
         }
     }
 }

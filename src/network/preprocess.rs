@@ -91,17 +91,19 @@ fn write_row<T: Copy>(
     tensor: &mut [T],
 ) {
     let start = y * row.len();
-    let source = if format.bgr { [2, 1, 0] } else { [0, 1, 2] };
-    let value = |pixel: &Pixel, c: usize| tables[c][usize::from(pixel.rgb()[source[c]])];
+    let values = row.iter().map(|pixel| {
+        let [red, green, blue] = pixel.rgb().map(usize::from);
+        let [first, last] = if format.bgr { [blue, red] } else { [red, blue] };
+        [tables[0][first], tables[1][green], tables[2][last]]
+    });
     if channels_last {
         let to = &mut tensor.as_chunks_mut::<3>().0[start..];
-        for (to, pixel) in to.iter_mut().zip(row) {
-            *to = std::array::from_fn(|c| value(pixel, c));
-        }
+        to.iter_mut().zip(values).for_each(|(to, values)| *to = values);
     } else {
-        for (c, plane) in tensor.chunks_exact_mut(format.size.area() as usize).enumerate() {
-            for (to, pixel) in plane[start..].iter_mut().zip(row) {
-                *to = value(pixel, c);
+        let area = format.size.area() as usize;
+        for (i, values) in values.enumerate() {
+            for (c, value) in values.into_iter().enumerate() {
+                tensor[c * area + start + i] = value;
             }
         }
     }

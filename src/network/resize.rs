@@ -105,12 +105,7 @@ impl Resizer {
     ///
     /// # Panics
     /// Where `rgb` is not `3 * from.width * from.height` bytes, or none.
-    pub(super) fn resize(
-        &mut self,
-        rgb: &[u8],
-        from: Size,
-        mut each: impl FnMut(usize, &[Pixel]),
-    ) {
+    pub(super) fn resize(&mut self, rgb: &[u8], from: Size, mut each: impl FnMut(usize, &[Pixel])) {
         let (width, height) = (from.width as usize, from.height as usize);
         assert!(!rgb.is_empty() && rgb.len() == 3 * width * height, "not a picture of {from}");
         if self.from != from {

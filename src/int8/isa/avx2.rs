@@ -37,6 +37,7 @@ impl Simd for Avx2 {
     const LANES: usize = 8;
     const GROUP: usize = 2;
     const PANEL: usize = 2;
+    const WIDENS: bool = true;
 
     #[inline(always)]
     fn elements(_: &[u8]) -> Option<&[i16]> {
@@ -69,6 +70,15 @@ impl Simd for Avx2 {
                 for i in 0..count {
                     *to.add(i) = i16::from(*from.add(i));
                 }
+            }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn widen(self, from: *const i8, to: *mut i16, count: usize) {
+        unsafe {
+            for i in (0..count).step_by(16) {
+                _mm256_storeu_si256(to.add(i).cast(), self.weights(from.add(i)));
             }
         }
     }

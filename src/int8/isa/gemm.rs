@@ -96,13 +96,20 @@ impl Matrix {
         self.groups * S::GROUP
     }
 
+    /// How many elements the weights of a panel become, where they do.
+    pub fn wide<S: Simd>(&self) -> usize {
+        if S::WIDENS { self.groups * S::PANEL * S::LANES * S::GROUP } else { 0 }
+    }
+
     /// Multiplies rows of elements. Output and residual have `stride` bytes a pixel, the first of
-    /// which is the first output's.
+    /// which is the first output's. `wide` is room for [`Matrix::wide`] elements.
     #[inline(always)]
+    #[expect(clippy::too_many_arguments, reason = "the buffers differ from call to call")]
     pub fn multiply<S: Simd>(
         &self,
         simd: S,
         elements: &[S::Element],
+        wide: &mut [S::Element],
         output: &Output,
         stride: usize,
         residual: Option<&[u8]>,
@@ -120,10 +127,18 @@ impl Matrix {
         let tiles = pixels.div_ceil(PIXELS);
         for panel in &self.panels {
             let valid = (self.outputs - panel.first).min(panel.registers * S::LANES);
+            let weights = &self.weights[panel.weights..];
+            if S::WIDENS {
+                let count = self.groups * panel.registers * S::LANES * S::GROUP;
+                assert!(weights.len() >= count && wide.len() >= count);
+                // SAFETY: both hold as many.
+                unsafe { simd.widen(weights.as_ptr(), wide.as_mut_ptr(), count) };
+            }
             let mut job = Job {
                 panel,
                 groups: self.groups,
-                weights: self.weights[panel.weights..].as_ptr(),
+                weights: weights.as_ptr(),
+                wide: wide.as_ptr(),
                 bias: self.bias[panel.bias..].as_ptr(),
                 scales: self.scales[panel.bias..].as_ptr(),
                 elements: elements.as_ptr(),
@@ -172,14 +187,10 @@ impl Matrix {
                 macro_rules! panel {
                     ($registers:literal) => {{
                         let row = elements.as_ptr();
-                        let [sums] = tile::<S, 1, $registers>(
-                            simd,
-                            self.groups,
-                            row,
-                            0,
-                            weights.as_ptr(),
-                            bias.as_ptr(),
-                        );
+                        let (weights, bias) = (weights.as_ptr(), bias.as_ptr());
+                        let load = |at: usize| simd.weights(weights.add(at));
+                        let [sums] =
+                            tile::<S, 1, $registers>(simd, self.groups, row, 0, load, bias);
                         for (r, sum) in sums.into_iter().enumerate() {
                             let scale = simd.floats(scales.as_ptr().add(r * S::LANES));
                             simd.store_floats(sum, scale, floats.as_mut_ptr().add(r * S::LANES));
@@ -203,6 +214,8 @@ struct Job<'a, E> {
     panel: &'a Panel,
     groups: usize,
     weights: *const i8,
+    /// The weights as elements, where the instruction set wants them so.
+    wide: *const E,
     bias: *const i32,
     scales: *const f32,
     elements: *const E,
@@ -252,8 +265,14 @@ impl<E> Job<'_, E> {
     ) {
         // SAFETY: the caller's promise.
         let (sums, scales, limits) = unsafe {
-            let (row, weights, bias) = (self.row, self.weights, self.bias);
-            let sums = tile::<S, P, R>(simd, self.groups, self.elements, row, weights, bias);
+            let load = |at: usize| {
+                if S::WIDENS {
+                    simd.operand(self.wide.add(at))
+                } else {
+                    simd.weights(self.weights.add(at))
+                }
+            };
+            let sums = tile::<S, P, R>(simd, self.groups, self.elements, self.row, load, self.bias);
             let mut scales = [simd.floats(self.scales); R];
             for r in 1..R {
                 scales[r] = simd.floats(self.scales.add(r * S::LANES));
@@ -332,15 +351,15 @@ impl Edge {
 /// The accumulators of `P` pixels by `R` registers of output channels.
 ///
 /// # Safety
-/// As for [`Simd`]: `elements` holds `P` rows of `groups` groups, `row` elements apart; `weights`
-/// holds `groups` times `R` registers, `bias` `R` registers.
+/// As for [`Simd`]: `elements` holds `P` rows of `groups` groups, `row` elements apart; `load` gives
+/// the weights from any of `groups` times `R` registers, `bias` holds `R` registers.
 #[inline(always)]
 unsafe fn tile<S: Simd, const P: usize, const R: usize>(
     simd: S,
     groups: usize,
     elements: *const S::Element,
     row: usize,
-    weights: *const i8,
+    load: impl Fn(usize) -> S::Operand,
     bias: *const i32,
 ) -> [[S::Sum; R]; P] {
     // SAFETY: all offsets lie within what the caller promises.
@@ -355,10 +374,10 @@ unsafe fn tile<S: Simd, const P: usize, const R: usize>(
             pixels[p] = opaque(elements.add(p * row));
         }
         for group in 0..groups {
-            let at = weights.add(group * R * S::LANES * S::GROUP);
-            let mut weights = [simd.weights(at); R];
+            let at = group * R * S::LANES * S::GROUP;
+            let mut weights = [load(at); R];
             for r in 1..R {
-                weights[r] = simd.weights(at.add(r * S::LANES * S::GROUP));
+                weights[r] = load(at + r * S::LANES * S::GROUP);
             }
             for p in 0..P {
                 let element = simd.broadcast(pixels[p].add(group * S::GROUP));

@@ -252,11 +252,16 @@ pub(in crate::int8) trait Simd: Copy + Send + Sync {
     const GROUP: usize;
     /// Registers side by side in a tile: 2 or 4.
     const PANEL: usize;
+    /// Whether loading weights takes more than a load, so that they are better made elements once for
+    /// several tiles.
+    const WIDENS: bool = false;
 
     /// Bytes as elements, where they are the same.
     fn elements(bytes: &[u8]) -> Option<&[Self::Element]>;
     /// Bytes to elements.
     unsafe fn convert(self, from: *const u8, to: *mut Self::Element, count: usize);
+    /// Weights to elements; called only where [`Simd::WIDENS`].
+    unsafe fn widen(self, _from: *const i8, _to: *mut Self::Element, _count: usize) {}
     /// A byte as an element.
     fn element(byte: u8) -> Self::Element;
     /// `LANES` channels of `GROUP` pixels to groups of one channel each.

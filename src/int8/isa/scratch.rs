@@ -23,6 +23,16 @@ impl Scratch {
         SCRATCH.with_borrow_mut(work)
     }
 
+    /// So many elements and so many others, which hold whatever was left there.
+    #[inline(always)]
+    pub fn two<E: Integer>(&mut self, first: usize, second: usize) -> [&mut [E]; 2] {
+        // The second starts at a cache line.
+        let line = 64 / size_of::<E>();
+        let start = first.next_multiple_of(line);
+        let (elements, rest) = self.elements(start + second).split_at_mut(start);
+        [&mut elements[..first], rest]
+    }
+
     /// So many elements, which hold whatever was left there.
     #[inline(always)]
     pub fn elements<E: Integer>(&mut self, count: usize) -> &mut [E] {
