@@ -97,12 +97,25 @@ impl<'a> Graph<'a> {
 
     /// The shape of a weight, quantized or not.
     pub(super) fn shape(&self, tensor: &str) -> Option<Vec<usize>> {
-        let tensor = match self.producer(tensor) {
-            Some((node, 0)) if node.op_type == "DequantizeLinear" => node.input.first()?,
-            _ => tensor,
-        };
-        let sides = self.initializer(tensor)?.dims.iter();
-        sides.map(|&side| usize::try_from(side).ok()).collect()
+        let mut tensor = tensor;
+        for _ in 0..MAX_DEPTH {
+            let proto = match self.producer(tensor) {
+                None => self.initializer(tensor),
+                Some((node, _)) if node.op_type == "Constant" => {
+                    attribute(node, "value").and_then(|value| value.t.as_ref())
+                }
+                Some((node, _)) => {
+                    let keeps = ["DequantizeLinear", "QuantizeLinear", "Identity", "Cast"];
+                    if !keeps.contains(&node.op_type.as_str()) {
+                        return None;
+                    }
+                    tensor = node.input.first()?;
+                    continue;
+                }
+            };
+            return proto?.dims.iter().map(|&side| usize::try_from(side).ok()).collect();
+        }
+        None
     }
 
     /// Whether `tensor` is a constant of unsigned bytes.

@@ -11,7 +11,9 @@
 //! suffix there, and a Transpose stands where other operators read or write it.
 
 mod operator;
+mod pictures;
 mod plan;
+mod propagate;
 mod read;
 pub(super) mod unfold;
 
@@ -125,7 +127,9 @@ impl<'a> Rewrite<'a> {
         for value in &graph.output {
             readers.entry(&value.name).or_default().push(graph.node.len());
         }
-        let planner = Planner { graph: Graph::new(graph), isa };
+        let graph = Graph::new(graph);
+        let pictures = pictures::pictures(&graph);
+        let planner = Planner { graph, pictures, isa };
         Self { planner, planned: BTreeMap::new(), readers, left: Vec::new() }
     }
 

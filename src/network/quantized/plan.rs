@@ -2,11 +2,14 @@
 //! QuantizeLinear nodes, each with the activation function behind it, and the addition behind a
 //! convolution with the convolution.
 
+use std::collections::HashMap;
+
 use tract_onnx::pb::NodeProto;
 
 use super::super::graph::{Graph, attribute, int};
 use super::operator::Operator;
-use super::read::{Fit, Weights, bias, input, malformed, quantization, unsuited, weights};
+use super::pictures::Picture;
+use super::read::{Fit, Misfit, Weights, bias, input, malformed, quantization, unsuited, weights};
 use crate::int8::{
     Add, AddSpec, AveragePool, Clamp, Concat, Convolution, ConvolutionSpec, FullyConnected,
     FullyConnectedSpec, GlobalAveragePool, Isa, MaxPool, Operand, Quantization, Quantize,
@@ -74,9 +77,18 @@ impl ConvolutionPlan {
     }
 }
 
+/// A linear layer before its weights are packed.
+struct Linear {
+    from: Bytes,
+    /// Of shape `[outputs, inputs]`.
+    weights: Weights,
+    bias: Vec<i32>,
+}
+
 /// Reads operators out of a graph.
 pub(super) struct Planner<'a> {
     pub(super) graph: Graph<'a>,
+    pub(super) pictures: HashMap<&'a str, Picture>,
     pub(super) isa: Isa,
 }
 
@@ -119,12 +131,16 @@ impl<'a> Planner<'a> {
         match node.op_type.as_str() {
             "DequantizeLinear" => self.requantize(self.bytes(tensor)?, to, clamp),
             "Conv" => self.convolution(node, to, clamp),
+            "Gemm" | "MatMul" => self.linear_to_bytes(node, to, clamp),
             "Add" => self.add(node, to, clamp),
             "Concat" => self.concat(node, to, clamp),
             "GlobalAveragePool" | "ReduceMean" => self.global_average_pool(node, to, clamp),
             "AveragePool" => self.average_pool(node, to, clamp),
             "MaxPool" | "Flatten" | "Reshape" | "Squeeze" | "Unsqueeze" | "Transpose" => {
-                let from = self.bytes(input(node, 0))?;
+                let from = match self.bytes(input(node, 0)) {
+                    Err(Misfit::Unsuited(_)) => return self.quantize(tensor, to),
+                    from => from?,
+                };
                 if from.quantization != to || clamp != Clamp::NONE {
                     return unsuited("its input and output are quantized differently");
                 }
@@ -144,6 +160,44 @@ impl<'a> Planner<'a> {
 
     /// The linear layer that gives f32, where `node` is one on bytes.
     pub(super) fn linear(&self, node: &'a NodeProto) -> Fit<Planned> {
+        let Linear { from, weights, bias } = self.weighed(node)?;
+        let spec = FullyConnectedSpec {
+            weights: &weights.values,
+            inputs: weights.shape[1],
+            outputs: weights.shape[0],
+            weight_scales: &weights.scales,
+            input: from.quantization,
+            bias: &bias,
+        };
+        let operator = FullyConnected::new(&spec, self.isa).or_else(unsuited)?;
+        Ok(Planned::Elements { input: from.tensor, operator: Operator::FullyConnected(operator) })
+    }
+
+    /// The linear layer that gives bytes.
+    fn linear_to_bytes(
+        &self,
+        node: &NodeProto,
+        output: Quantization,
+        clamp: Clamp,
+    ) -> Fit<Planned> {
+        let Linear { from, mut weights, bias } = self.weighed(node)?;
+        weights.shape.extend([1, 1]);
+        let convolution = ConvolutionPlan {
+            weights,
+            bias,
+            groups: 1,
+            window: Window::POINT,
+            input: from.quantization,
+            output,
+            clamp,
+            residual: None,
+        };
+        let operator = Operator::Linear(convolution.build(self.isa)?);
+        Ok(Planned::Elements { input: from.tensor, operator })
+    }
+
+    /// What a Gemm or MatMul node computes, the weights a row an output.
+    fn weighed(&self, node: &NodeProto) -> Fit<Linear> {
         let from = self.bytes(input(node, 0))?;
         let gemm = node.op_type == "Gemm";
         let plain = |name, expected| attribute(node, name).is_none_or(|a| a.f == expected);
@@ -151,30 +205,19 @@ impl<'a> Planner<'a> {
             return unsuited("a Gemm that transposes or scales its input");
         }
         let outputs_first = gemm && int(node, "transB", 0) != 0;
-        let weights = weights(&self.graph, input(node, 1), usize::from(!outputs_first))?;
-        let (outputs, inputs) = match (&weights.shape[..], outputs_first) {
-            (&[outputs, inputs], true) | (&[inputs, outputs], false) => (outputs, inputs),
-            _ => return malformed(format!("weights of shape {:?}", weights.shape)),
+        let mut weights = weights(&self.graph, input(node, 1), usize::from(!outputs_first))?;
+        let &[first, second] = &weights.shape[..] else {
+            return unsuited(format!("weights of shape {:?}", weights.shape));
         };
-        let values = if outputs_first {
-            weights.values
-        } else {
-            let places = (0..outputs).flat_map(|o| (0..inputs).map(move |i| i * outputs + o));
-            places.map(|place| weights.values[place]).collect()
-        };
+        if !outputs_first {
+            let places = (0..second).flat_map(|o| (0..first).map(move |i| i * second + o));
+            weights.values = places.map(|place| weights.values[place]).collect();
+            weights.shape = vec![second, first];
+        }
         let name = if gemm { input(node, 2) } else { "" };
         let scale = from.quantization.scale;
-        let bias = bias(&self.graph, name, scale, &weights.scales, outputs)?;
-        let spec = FullyConnectedSpec {
-            weights: &values,
-            inputs,
-            outputs,
-            weight_scales: &weights.scales,
-            input: from.quantization,
-            bias: &bias,
-        };
-        let operator = FullyConnected::new(&spec, self.isa).or_else(unsuited)?;
-        Ok(Planned::Elements { input: from.tensor, operator: Operator::FullyConnected(operator) })
+        let bias = bias(&self.graph, name, scale, &weights.scales, weights.shape[0])?;
+        Ok(Linear { from, weights, bias })
     }
 
     /// The bytes behind a tensor of numbers.
@@ -243,6 +286,10 @@ impl<'a> Planner<'a> {
 
     fn add(&self, node: &NodeProto, output: Quantization, clamp: Clamp) -> Fit<Planned> {
         let (first, second) = (self.bytes(input(node, 0))?, self.bytes(input(node, 1))?);
+        let picture = |bytes: &Bytes| self.pictures.get(bytes.tensor.as_str());
+        if picture(&first).is_none() || picture(&first) != picture(&second) {
+            return unsuited("it does not add two pictures of one shape");
+        }
         let spec =
             AddSpec { first: first.quantization, second: second.quantization, output, clamp };
         Add::new(&spec, self.isa).or_else(unsuited)?;
@@ -250,15 +297,15 @@ impl<'a> Planner<'a> {
     }
 
     fn concat(&self, node: &NodeProto, to: Quantization, clamp: Clamp) -> Fit<Planned> {
-        if int(node, "axis", 0) != 1 {
+        if ![1, -3].contains(&int(node, "axis", 0)) {
             return unsuited("it does not join channels");
         }
         if clamp != Clamp::NONE {
             return unsuited("an activation function behind a Concat");
         }
         let inputs = node.input.iter().map(|name| self.bytes(name)).collect::<Fit<Vec<_>>>()?;
-        let channels = inputs.iter().map(|input| self.channels(&input.tensor));
-        let channels = channels.collect::<Option<Vec<usize>>>();
+        let joined = inputs.iter().map(|input| self.pictures.get(input.tensor.as_str()));
+        let channels = joined.map(|picture| Some(picture?.channels)).collect::<Option<Vec<_>>>();
         let Some(channels) = channels else {
             return unsuited("the number of its channels is not known");
         };
@@ -266,26 +313,6 @@ impl<'a> Planner<'a> {
         let parts: Vec<_> = channels.into_iter().zip(parts).collect();
         let operator = Operator::Concat(Concat::new(&parts, to).or_else(unsuited)?);
         Ok(pictures(inputs.into_iter().map(|input| input.tensor), operator))
-    }
-
-    /// How many channels a tensor of bytes or numbers has, as far as the graph tells.
-    fn channels(&self, tensor: &str) -> Option<usize> {
-        let mut tensor = tensor;
-        for _ in 0..self.graph.proto.node.len() {
-            let (node, _) = self.graph.producer(tensor)?;
-            match node.op_type.as_str() {
-                "Conv" => return self.graph.shape(input(node, 1))?.first().copied(),
-                "Concat" => {
-                    return node.input.iter().map(|name| self.channels(name)).sum();
-                }
-                "QuantizeLinear" | "DequantizeLinear" | "Relu" | "Clip" | "MaxPool"
-                | "AveragePool" | "GlobalAveragePool" | "Add" | "Identity" | "Dropout" => {
-                    tensor = input(node, 0);
-                }
-                _ => return None,
-            }
-        }
-        None
     }
 
     fn global_average_pool(

@@ -1,6 +1,7 @@
 //! What the quantization nodes of a graph say.
 
 use tract_onnx::pb::NodeProto;
+use tract_onnx::pb::tensor_proto::DataType;
 
 use super::super::graph::{Graph, int, title};
 use crate::int8::Quantization;
@@ -79,13 +80,28 @@ pub(super) fn quantization(graph: &Graph, node: &NodeProto) -> Fit<Quantization>
         return unsuited(format!("{} has a scale a channel", title(node)));
     };
     let zero_point = zero_points[0];
-    if !input(node, 2).is_empty() && !graph.is_u8(input(node, 2)) {
+    if !is_unsigned(graph, node) {
         return unsuited(format!("{} is not of unsigned bytes", title(node)));
     }
     if !(0.0..=255.0).contains(&zero_point) {
         return malformed(format!("the zero point of {} is {zero_point}", title(node)));
     }
     Ok(Quantization { scale, zero_point: zero_point as u8 })
+}
+
+/// Whether the bytes of a QuantizeLinear or DequantizeLinear node are unsigned.
+fn is_unsigned(graph: &Graph, node: &NodeProto) -> bool {
+    let zero_point = input(node, 2);
+    if !zero_point.is_empty() {
+        return graph.is_u8(zero_point);
+    }
+    if node.op_type == "QuantizeLinear" {
+        return [0, DataType::Uint8 as i64].contains(&int(node, "output_dtype", 0));
+    }
+    match graph.producer(input(node, 0)) {
+        Some((made, 0)) => made.op_type == "QuantizeLinear" && is_unsigned(graph, made),
+        _ => false,
+    }
 }
 
 /// Constant weights of signed bytes with zero point 0.

@@ -10,13 +10,10 @@ use tract_onnx::pb::attribute_proto::AttributeType;
 use tract_onnx::pb::tensor_proto::DataType;
 use tract_onnx::pb::{AttributeProto, GraphProto, NodeProto, TensorProto};
 
-use super::super::graph::{Graph, attribute, int, title};
+use super::super::graph::{Graph, int, title};
 use super::attribute_of;
+use super::propagate::propagate;
 use super::read::{input, output};
-
-/// Operators that keep bytes as they are, whether signed or not.
-const KEEPING: [&str; 8] =
-    ["MaxPool", "Flatten", "Reshape", "Squeeze", "Unsqueeze", "Transpose", "Identity", "Dropout"];
 
 /// Brings a graph into the form of QuantizeLinear and DequantizeLinear nodes.
 ///
@@ -31,6 +28,7 @@ pub(in crate::network) fn unfold(graph: &mut GraphProto) -> Result<(), String> {
     let Unfolding { nodes, constants } = unfolding;
     graph.node = nodes;
     graph.initializer.extend(constants);
+    propagate(graph);
     let unsigned = unsigned(graph);
     graph.initializer.extend(unsigned);
     Ok(())
@@ -178,41 +176,44 @@ fn unsigned_nodes(graph: &GraphProto) -> Option<(Vec<NodeProto>, Vec<TensorProto
     let mut signed = HashSet::new();
     let mut constants = HashMap::new();
     for node in &mut nodes {
-        let op = node.op_type.as_str();
         let reads = node.input.iter().position(|name| signed.contains(name.as_str()));
         let makes = lookup.producer(output(node)).map(|(node, _)| output(node)).unwrap_or_default();
-        let of_weights = || lookup.constant(input(node, 0)).is_some();
-        match op {
-            "QuantizeLinear" if lookup.is_i8(input(node, 2)) && !of_weights() => {
-                if attribute(node, "output_dtype").is_some() {
-                    return None;
-                }
+        match node.op_type.as_str() {
+            "QuantizeLinear" if makes_signed(&lookup, node) => {
                 signed.insert(makes);
             }
             "DequantizeLinear" if reads == Some(0) => {}
-            _ if KEEPING.contains(&op) && reads == Some(0) => {
-                signed.insert(makes);
-                continue;
-            }
             _ if reads.is_some() => return None,
             _ => continue,
         }
-        let name = format!("{}/unsigned", input(node, 2));
-        if input(node, 2).is_empty() {
-            return None;
-        }
-        let zero_points = lookup.constant(input(node, 2))?;
+        // Where there is none, it is 0, for each scale.
+        let old = [2, 1].map(|i| input(node, i)).into_iter().find(|name| !name.is_empty())?;
+        let zero_points = lookup.constant(old)?;
+        let zero = |value: &f32| if input(node, 2).is_empty() { 128 } else { *value as i32 + 128 };
+        let name = format!("{old}/unsigned");
         constants.entry(name.clone()).or_insert_with(|| TensorProto {
             name: name.clone(),
             dims: zero_points.shape.iter().map(|&side| side as i64).collect(),
             data_type: DataType::Uint8 as i32,
-            int32_data: zero_points.values.iter().map(|&zero| zero as i32 + 128).collect(),
+            int32_data: zero_points.values.iter().map(zero).collect(),
             ..Default::default()
         });
-        node.input[2] = name;
+        node.input.truncate(2);
+        node.input.push(name);
+        node.attribute.retain(|attribute| attribute.name != "output_dtype");
     }
     if signed.iter().any(|tensor| outputs.contains(tensor)) {
         return None;
     }
     Some((nodes, constants.into_values().collect()))
+}
+
+/// Whether a QuantizeLinear node makes signed bytes of an activation.
+fn makes_signed(graph: &Graph, node: &NodeProto) -> bool {
+    let signed = if input(node, 2).is_empty() {
+        int(node, "output_dtype", 0) == DataType::Int8 as i64
+    } else {
+        graph.is_i8(input(node, 2))
+    };
+    signed && graph.constant(input(node, 0)).is_none()
 }
