@@ -129,13 +129,24 @@ impl<'a> Graph<'a> {
     }
 
     fn is_of(&self, tensor: &str, wanted: DataType) -> bool {
-        let kind = match self.producer(tensor) {
-            Some((node, 0)) if node.op_type == "Constant" => {
-                attribute(node, "value").and_then(|value| value.t.as_ref())
-            }
-            _ => self.initializer(tensor),
-        };
-        kind.is_some_and(|t| t.data_type == wanted as i32)
+        let mut tensor = tensor;
+        for _ in 0..MAX_DEPTH {
+            let kind = match self.producer(tensor) {
+                None => self.initializer(tensor).map(|t| t.data_type),
+                Some((node, 0)) if node.op_type == "Identity" => {
+                    let Some(same) = node.input.first() else { return false };
+                    tensor = same;
+                    continue;
+                }
+                Some((node, 0)) if node.op_type == "Cast" => Some(int(node, "to", 0) as i32),
+                Some((node, 0)) if node.op_type == "Constant" => {
+                    attribute(node, "value").and_then(|value| Some(value.t.as_ref()?.data_type))
+                }
+                _ => None,
+            };
+            return kind == Some(wanted as i32);
+        }
+        false
     }
 
     /// The range of the 8-bit type of a zero point; u8 where there is none.

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import torch
 from torch import nn
+from torch.ao.quantization import FakeQuantize, MinMaxObserver, PerChannelMinMaxObserver, QConfig, QConfigMapping, disable_observer
+from torch.ao.quantization.quantize_fx import fuse_fx, prepare_qat_fx
 
 sys.path.append(str(Path(__file__).parent.parent / "networks"))
 import bodies
@@ -57,4 +59,22 @@ def googlenet():
 
 
 BODIES = {"squeezenet": squeezenet, "resnet": resnet, "mobilenetv2": mobilenetv2, "googlenet": googlenet}
-SINGLE = {}
+
+
+def resnet_pytorch():
+    """As PyTorch's quantization-aware training is exported: QuantizeLinear and DequantizeLinear nodes on float weights,
+    float biases, a Relu before its QuantizeLinear, an input of an addition quantized twice."""
+    activations = FakeQuantize.with_args(observer=MinMaxObserver, dtype=torch.quint8, quant_min=0, quant_max=255)
+    weights = FakeQuantize.with_args(observer=PerChannelMinMaxObserver, dtype=torch.qint8, quant_min=-128, quant_max=127,
+                                     qscheme=torch.per_channel_symmetric)
+    pictures = torch.from_numpy(calibration_pictures(SIZE))
+    fused = fuse_fx(classifier(25, bodies.resnet, 24)).train()
+    qconfig = QConfigMapping().set_global(QConfig(activation=activations, weight=weights))
+    net = prepare_qat_fx(fused, qconfig, (pictures[:1],)).eval()
+    with torch.no_grad():
+        net(pictures)
+    net.apply(disable_observer)
+    return edits.export(net, SIZE, 13, "torchscript")
+
+
+SINGLE = {"resnet-pytorch": resnet_pytorch}

@@ -15,6 +15,8 @@ mod pictures;
 mod plan;
 mod propagate;
 mod read;
+#[cfg(test)]
+mod tests;
 pub(super) mod unfold;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
