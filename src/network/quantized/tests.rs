@@ -258,17 +258,21 @@ impl Builder {
             made.push(next);
         }
         let maps = made.pop().unwrap();
-        let pooled = self.node("GlobalAveragePool", &[&maps.tensor], vec![]);
+        (self.pooled(&maps.tensor, size), maps)
+    }
+
+    /// The graph with global average pooling of `maps` at its end.
+    fn pooled(mut self, maps: &str, [height, width]: [usize; 2]) -> ModelProto {
+        let pooled = self.node("GlobalAveragePool", &[maps], vec![]);
         let graph = GraphProto {
             node: self.nodes,
             initializer: self.constants,
-            input: vec![input("x", &[1, 3, size[0], size[1]])],
+            input: vec![input("x", &[1, 3, height, width])],
             output: vec![ValueInfoProto { name: pooled, ..Default::default() }],
             ..Default::default()
         };
-        let opset = OperatorSetIdProto { version: 13, ..Default::default() };
-        let opset_import = vec![opset];
-        (ModelProto { ir_version: 8, opset_import, graph: Some(graph), ..Default::default() }, maps)
+        let opset_import = vec![OperatorSetIdProto { version: 13, ..Default::default() }];
+        ModelProto { ir_version: 8, opset_import, graph: Some(graph), ..Default::default() }
     }
 }
 
@@ -400,7 +404,6 @@ fn convolution() -> (ModelProto, HashMap<&'static str, String>) {
     let bias_real = builder.node("DequantizeLinear", &[&bias, &bias_scale], vec![int("axis", 0)]);
     let made = builder.node("Conv", &[&from.tensor, &real, &bias_real], vec![]);
     let to = builder.requantized(&made, 4, [6, 6]);
-    let pooled = builder.node("GlobalAveragePool", &[&to.tensor], vec![]);
     let names = HashMap::from([
         ("input scale", from.parameters[0].clone()),
         ("weights", bytes),
@@ -412,17 +415,7 @@ fn convolution() -> (ModelProto, HashMap<&'static str, String>) {
         ("output zero point", to.parameters[1].clone()),
         ("convolution", made),
     ]);
-    let graph = GraphProto {
-        node: builder.nodes,
-        initializer: builder.constants,
-        input: vec![self::input("x", &[1, 3, 6, 6])],
-        output: vec![ValueInfoProto { name: pooled, ..Default::default() }],
-        ..Default::default()
-    };
-    let opset_import = vec![OperatorSetIdProto { version: 13, ..Default::default() }];
-    let model =
-        ModelProto { ir_version: 8, opset_import, graph: Some(graph), ..Default::default() };
-    (model, names)
+    (builder.pooled(&to.tensor, [6, 6]), names)
 }
 
 /// What becomes of the convolution after a change of one of its tensors.
@@ -514,18 +507,16 @@ fn weights_that_are_not_constant_are_left_to_tract_and_listed() {
     let (mut model, names) = convolution();
     let graph = model.graph.as_mut().unwrap();
     let at = graph.node.iter().position(|node| node.input[0] == names["weights"]).unwrap();
-    let identity = ["Abs", "Neg"].map(|op| NodeProto {
-        op_type: op.into(),
-        name: op.into(),
+    // camlive does not compute this one beforehand.
+    let makes_weights = NodeProto {
+        op_type: "Abs".into(),
+        name: "abs".into(),
+        input: vec![names["weights"].clone()],
+        output: vec!["made".into()],
         ..Default::default()
-    });
-    // Weights that a node makes which camlive does not compute beforehand.
-    let weights = graph.node[at].input[0].clone();
-    let [mut abs, _] = identity;
-    abs.input = vec![weights];
-    abs.output = vec!["made".into()];
+    };
     graph.node[at].input[0] = "made".into();
-    graph.node.insert(at, abs);
+    graph.node.insert(at, makes_weights);
     let report = built(model).unwrap();
     assert_eq!(report.left.len(), 1);
     assert!(report.left[0].node.contains("(Conv)"), "{:?}", report.left);
@@ -555,17 +546,6 @@ fn concatenations_of_concatenations_are_counted_once_each() {
         let tensor = builder.node("Concat", &both, vec![int("axis", 1)]);
         from = builder.requantized(&tensor, 0, from.size);
     }
-    let pooled = builder.node("GlobalAveragePool", &[&from.tensor], vec![]);
-    let graph = GraphProto {
-        node: builder.nodes,
-        initializer: builder.constants,
-        input: vec![input("x", &[1, 3, 2, 2])],
-        output: vec![ValueInfoProto { name: pooled, ..Default::default() }],
-        ..Default::default()
-    };
-    let opset_import = vec![OperatorSetIdProto { version: 13, ..Default::default() }];
-    let model =
-        ModelProto { ir_version: 8, opset_import, graph: Some(graph), ..Default::default() };
     // 2^70 channels.
-    assert!(built(model).is_err());
+    assert!(built(builder.pooled(&from.tensor, [2, 2])).is_err());
 }
