@@ -3,7 +3,8 @@
 //!
 //! The rewrite works on the ONNX graph, where the integer weights still are what they were:
 //! [`unfold`] first brings the operators of ONNX Runtime's own quantized form (QLinearConv and its
-//! like) into that of QuantizeLinear and DequantizeLinear nodes, [`plan`] reads int8 operators out
+//! like) into that of QuantizeLinear and DequantizeLinear nodes, [`propagate`] puts these around
+//! operators that only move numbers, [`plan`] reads int8 operators out
 //! of it, and [`operator`] is such an operator in tract's graph. What fits none of them is left to
 //! tract, which computes it in f32, and is reported.
 //!
