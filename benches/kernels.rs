@@ -64,7 +64,7 @@ fn bench(bencher: Bencher, layer: Layer, groups: usize, residual: bool) {
         clamp: Clamp::NONE,
         residual: residual.then_some(Residual { add, convolution: Operand::Second }),
     };
-    let isa = Isa::from_env().unwrap_or_else(|error| panic!("{error}"));
+    let isa = isa();
     let convolution = Convolution::new(&spec, isa).unwrap();
     let shape = Shape { height: size, width: size, channels: inputs };
     let input: Vec<u8> = (0..shape.len()).map(|i| (i * 31) as u8).collect();
@@ -121,8 +121,12 @@ fn linear_1280_to_1000(bencher: Bencher) {
         input: REAL,
         bias: &[],
     };
-    let isa = Isa::from_env().unwrap_or_else(|error| panic!("{error}"));
+    let isa = isa();
     let layer = FullyConnected::new(&spec, isa).unwrap();
     let (input, mut output) = (vec![9; 1280], vec![0.0; 1000]);
     bencher.counter(ItemsCount::new(weights.len())).bench_local(|| layer.run(&input, &mut output));
+}
+
+fn isa() -> Isa {
+    Isa::from_env().unwrap_or_else(|error| panic!("{error}")).unwrap_or(Isa::Scalar)
 }

@@ -21,7 +21,8 @@
 //!    [`Source`](source::Source) never blocks for long, so that whoever reads it can always stop.
 //! 2. [`network`] loads an ONNX classifier, finds its head in the graph, and turns a frame into
 //!    [`Activations`](network::activations::Activations): feature maps, logits, scores. tract runs
-//!    the graph, or ONNX Runtime where the program is built with it.
+//!    the graph, with operators of [`int8`] in the place of its quantized part; or ONNX Runtime does,
+//!    where the program is built with it.
 //! 3. [`localize`] turns activations into boxes: map, upsampling, threshold, connected components.
 //! 4. [`pipeline`] joins a source and a network by threads. At each hand-off of a live source the
 //!    newest frame wins; what is lost on the way is counted by gaps in the frames' numbers. Frames

@@ -6,6 +6,7 @@ use std::io::{BufRead, BufReader};
 use std::process::Stdio;
 
 use camlive::geometry::Rect;
+use camlive::int8::Isa;
 use camlive::source::demo;
 use common::{camlive, error_lines, photograph, rect, stderr, stdout};
 use serde_json::Value;
@@ -109,6 +110,8 @@ fn a_silly_option_is_one_line_and_status_2() {
         &["run", "--threshold", "1.5"],
         &["run", "--view", "hologram"],
         &["run", "--backend", "abacus"],
+        &["run", "--mapping", "3"],
+        &["run", "--threads", "0"],
         &["run", "demo", "--class", "no such thing", "--view", "none"],
         &["run", "--duration", "-3"],
         &["image"],
@@ -120,6 +123,56 @@ fn a_silly_option_is_one_line_and_status_2() {
         assert_eq!(output.status.code(), Some(2), "{arguments:?}: {}", stderr(&output));
         assert_eq!(error_lines(&output).len(), 1, "{arguments:?}: {}", stderr(&output));
         assert_eq!(stdout(&output), "", "{arguments:?}");
+    }
+}
+
+#[test]
+fn the_doctor_tells_of_cameras_backends_instruction_sets_and_the_network() {
+    let output = camlive(&["doctor"]).env("CAMLIVE_ISA", "scalar").output().unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+    for expected in ["Cameras", "tract", "scalar  (chosen)", "1000 classes", "in int8 on scalar"] {
+        assert!(stdout(&output).contains(expected), "{expected}: {}", stdout(&output));
+    }
+}
+
+#[test]
+fn an_instruction_set_that_the_machine_lacks_is_one_line_with_those_it_has() {
+    let photograph = photograph("coffee");
+    let mut command = camlive(&["image", &photograph]);
+    let output = command.env("CAMLIVE_ISA", "abacus").output().unwrap();
+    assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
+    let [line] = error_lines(&output)[..] else { panic!("{}", stderr(&output)) };
+    assert!(line.contains("abacus") && line.contains("scalar"), "{line}");
+}
+
+#[test]
+fn every_instruction_set_and_number_of_threads_finds_the_same() {
+    let photograph = photograph("coffee");
+    let run = |isa: Isa, threads: &str| {
+        let mut command = camlive(&["image", &photograph, "--json", "--threads", threads]);
+        let output = command.env("CAMLIVE_ISA", isa.name()).output().unwrap();
+        assert!(output.status.success(), "{}", stderr(&output));
+        stdout(&output).to_owned()
+    };
+    let expected = run(Isa::Scalar, "1");
+    for isa in Isa::available() {
+        for threads in ["1", "3"] {
+            assert_eq!(run(isa, threads), expected, "{isa}, {threads} threads");
+        }
+    }
+}
+
+#[test]
+fn a_finer_mapping_finds_the_same_thing() {
+    let photograph = photograph("coffee");
+    for mapping in ["1", "2", "4"] {
+        let output =
+            camlive(&["image", &photograph, "--json", "--mapping", mapping]).output().unwrap();
+        assert!(output.status.success(), "{}", stderr(&output));
+        let line: Value = serde_json::from_str(stdout(&output)).unwrap();
+        assert_eq!(line["detections"][0]["class"], "espresso");
+        let found = rect(&line["detections"][0]["box"]);
+        assert!(found.iou(Rect::new(76, 18, 480, 389)) >= 0.7, "--mapping {mapping}: {found:?}");
     }
 }
 

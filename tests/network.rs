@@ -2,10 +2,13 @@
 
 mod common;
 
+use std::path::Path;
+
 use camlive::error::ErrorKind;
+use camlive::frame::Frame;
 use camlive::geometry::Size;
-use camlive::network::activations::Head;
-use camlive::network::{ModelOptions, Network};
+use camlive::network::activations::{Activations, Features, Head};
+use camlive::network::{Mapping, ModelOptions, Network};
 use common::Array;
 use common::networks::{
     assert_close, assert_reproduces, expected, folder, frame, number, options, recorded, run,
@@ -166,4 +169,59 @@ fn a_mean_and_std_that_nobody_gave_are_said_to_be_assumed() {
 fn a_missing_file_is_named() {
     let error = load("no-such-network", |_| ()).unwrap_err();
     assert!(error.to_string().contains("no-such-network.onnx"), "{error}");
+}
+
+/// As many of the unit's values as the coarse map has, at every other row and column from `first` on.
+fn every_other(fine: &Features, coarse: &Features, unit: usize, first: usize) -> Vec<f32> {
+    let rows = fine.unit(unit).chunks(fine.width).skip(first).step_by(2).take(coarse.height);
+    let kept = |row: &[f32]| -> Vec<f32> {
+        row.iter().skip(first).step_by(2).take(coarse.width).copied().collect()
+    };
+    rows.flat_map(kept).collect()
+}
+
+#[test]
+fn a_finer_mapping_has_what_the_coarse_one_had_at_every_other_place() {
+    // The first place that is kept depends on which side of the picture is padded more.
+    for (name, first) in [
+        ("alexnet-gap", 0),
+        ("googlenet-gap", 0),
+        ("mobilenetv2", 0),
+        ("mobilenetv2-qdq", 0),
+        ("resnet", 0),
+        ("resnet-qdq", 0),
+        ("nin", 0),
+        ("vgg16-gap", 0),
+        ("the embedded one", 1),
+    ] {
+        let file = format!("tests/networks/{name}.onnx");
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
+        let path = (name != "the embedded one").then_some(path);
+        let run = |mapping| {
+            let options = ModelOptions { path: path.clone(), mapping, ..Default::default() };
+            let mut network = Network::load(&options).unwrap();
+            let size = network.input_size();
+            let rgb = (0..3 * size.area()).map(|i| (i * i * 31 % 251) as u8).collect();
+            network.prepare(&Frame { rgb, size, ..Frame::empty() }).unwrap();
+            let mut out = Activations::default();
+            network.run(&mut out).unwrap();
+            (network.map_size(), out.features)
+        };
+        let (coarse_size, coarse) = run(Mapping::Whole);
+        let (fine_size, fine) = run(Mapping::Double);
+        // A pooling may leave out or make up the last place of an odd side.
+        assert!(fine_size.width.abs_diff(2 * coarse_size.width) <= 1, "{name}: {fine_size}");
+        assert!(fine_size.height.abs_diff(2 * coarse_size.height) <= 1, "{name}: {fine_size}");
+        for unit in 0..coarse.channels {
+            let kept = every_other(&fine, &coarse, unit, first);
+            assert_eq!(kept.len(), coarse.unit(unit).len(), "{name}: {fine_size}");
+            let pairs = kept.iter().zip(coarse.unit(unit));
+            for (fine, coarse) in pairs {
+                assert!(
+                    (fine - coarse).abs() <= 1e-4 * coarse.abs().max(1.0),
+                    "{name}: {fine}, {coarse}"
+                );
+            }
+        }
+    }
 }

@@ -15,6 +15,7 @@ use crate::clock::milliseconds;
 use crate::error::{Error, Result};
 use crate::frame::Frame;
 use crate::geometry::Size;
+use crate::int8::Isa;
 use crate::localize::Findings;
 use crate::pipeline::analyse::Analyser;
 use crate::pipeline::{Hooks, Options, Pipeline, SharedSettings, Stop};
@@ -64,7 +65,8 @@ struct Report {
     input_size: u32,
     map: Size,
     backend: &'static str,
-    isa: &'static str,
+    /// That of the int8 operators; none where another library runs the network.
+    isa: Option<&'static str>,
     threads: usize,
     frames: usize,
     dropped: u64,
@@ -122,7 +124,8 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     say(format_args!("network: {}", network.describe()));
     let map = network.map_size();
     let (model, input_size) = (network.name().to_owned(), network.input_size().width);
-    let backend = network.backend().name();
+    let (backend, threads) = (network.backend().name(), network.threads());
+    let isa = network.int8().and_then(|report| report.isa).map(Isa::name);
     let stop = stop_on_signal()?;
     let mut progress = Progress::new(arguments.duration);
     let (times, elapsed) = if arguments.network_only {
@@ -143,8 +146,8 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         input_size,
         map,
         backend,
-        isa: instruction_set(),
-        threads: 1,
+        isa,
+        threads,
         frames,
         dropped: times.dropped,
         fps: frames as f64 / elapsed.as_secs_f64(),
@@ -244,9 +247,11 @@ fn run_pipeline(
 
 impl Report {
     fn table(&self) -> String {
-        let Report { model, input_size, map, backend, isa, threads, fps, frames, .. } = self;
+        let Report { model, input_size, map, backend, threads, fps, frames, .. } = self;
+        let isa = self.isa.map_or(String::new(), |isa| format!(", {isa}"));
+        let plural = if *threads == 1 { "" } else { "s" };
         let mut text = format!(
-            "{model}, input {input_size}x{input_size}, map {map}, {backend}, {isa}, {threads} thread\n\n\
+            "{model}, input {input_size}x{input_size}, map {map}, {backend}{isa}, {threads} thread{plural}\n\n\
              {:10}{:>9}{:>9}{:>9}\n",
             "ms", "p50", "p95", "p99"
         );
@@ -299,25 +304,6 @@ impl Progress {
             let _ = write!(std::io::stderr(), "\r\x1b[K");
         }
     }
-}
-
-/// The widest vector instructions of this processor among those that tract has kernels for.
-fn instruction_set() -> &'static str {
-    #[cfg(target_arch = "x86_64")]
-    {
-        if is_x86_feature_detected!("avx512f") {
-            return "AVX-512";
-        }
-        if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
-            return "AVX2 and FMA";
-        }
-    }
-    #[cfg(target_arch = "aarch64")]
-    {
-        return "NEON";
-    }
-    #[cfg_attr(target_arch = "aarch64", expect(unreachable_code))]
-    "portable"
 }
 
 /// The most memory that this process has held so far, in megabytes, where the system tells.

@@ -1,6 +1,7 @@
 //! The command line: one file a subcommand.
 
 mod bench;
+mod doctor;
 mod image;
 mod model;
 mod output;
@@ -35,13 +36,15 @@ Examples:
   camlive run demo                         the built-in demo; needs no camera
   camlive image cat.jpg --overlay out.png  boxes and heat map drawn on a photograph
   camlive run --view none --events -       boxes as JSON lines on standard output
-  camlive bench                            how many frames a second this machine analyses";
+  camlive bench                            how many frames a second this machine analyses
+  camlive doctor                           what cameras and instruction sets this machine has";
 
 #[derive(Debug, Subcommand)]
 enum Command {
     Run(run::Arguments),
     Image(image::Arguments),
     Bench(bench::Arguments),
+    Doctor(doctor::Arguments),
 }
 
 /// Runs the command line `args`, whose first item is the program's name.
@@ -60,6 +63,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> Result<()> {
         Ok(Arguments { command: Some(Command::Run(arguments)) }) => run::run(&arguments),
         Ok(Arguments { command: Some(Command::Image(arguments)) }) => image::run(&arguments),
         Ok(Arguments { command: Some(Command::Bench(arguments)) }) => bench::run(&arguments),
+        Ok(Arguments { command: Some(Command::Doctor(arguments)) }) => doctor::run(&arguments),
         Ok(Arguments { command: None }) => {
             Err(Error::usage("no command; camlive --help lists them"))
         }

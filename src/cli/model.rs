@@ -8,7 +8,7 @@ use super::output::say;
 use crate::error::{Error, Result};
 use crate::geometry::Size;
 use crate::localize::{Boxes, Localizer, Settings, Wanted};
-use crate::network::{Backend, Left, ModelOptions, Network};
+use crate::network::{Backend, Left, Mapping, ModelOptions, Network};
 use crate::pipeline::analyse::Analyser;
 
 #[derive(Debug, Args)]
@@ -23,6 +23,11 @@ pub struct Model {
     /// takes longer [default: 224 where the model leaves it open]
     #[arg(long, value_name = "PIXELS")]
     input_size: Option<u32>,
+
+    /// Make the last feature maps so many times finer, without retraining: boxes fit more closely,
+    /// and a frame takes longer
+    #[arg(long, value_name = "1|2|4", default_value = "1", value_parser = mapping)]
+    mapping: Mapping,
 
     /// Names of the classes, one a line, where the model does not tell them
     #[arg(long, value_name = "FILE")]
@@ -41,6 +46,10 @@ pub struct Model {
     #[arg(long, value_name = "tract|ort|ort-cuda|ort-tensorrt", default_value = "tract", value_parser = backend,
         hide_default_value = true)]
     backend: Backend,
+
+    /// Threads that the network runs on [default: as many as there are processors]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    threads: Option<u16>,
 
     /// Tell which quantized operators of the network are not run in int8, and why
     #[arg(long, short)]
@@ -83,6 +92,8 @@ impl Model {
             std: self.std,
             labels: self.labels.clone(),
             backend: self.backend,
+            threads: self.threads.map(usize::from),
+            mapping: self.mapping,
         })?;
         if let Some(report) = network.int8()
             && self.verbose
@@ -117,6 +128,15 @@ impl Model {
             },
             shown: 0,
         }
+    }
+}
+
+fn mapping(text: &str) -> Result<Mapping> {
+    match text {
+        "1" => Ok(Mapping::Whole),
+        "2" => Ok(Mapping::Double),
+        "4" => Ok(Mapping::Fourfold),
+        _ => Err(Error::usage("1, 2 or 4 is wanted")),
     }
 }
 

@@ -79,14 +79,23 @@ impl Backend {
         self,
         checked: &Checked,
         size: Size,
-        isa: Isa,
+        means: Means,
     ) -> std::result::Result<Box<dyn Engine>, String> {
         #[cfg(feature = "ort")]
         if self != Self::Tract {
-            return Ok(Box::new(super::ort::Engine::new(self, checked, size)?));
+            return Ok(Box::new(super::ort::Engine::new(self, checked, size, means.threads)?));
         }
-        Ok(Box::new(tract::Engine::new(checked, size, isa)?))
+        Ok(Box::new(tract::Engine::new(checked, size, means)?))
     }
+}
+
+/// What a network is run with.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Means {
+    /// That of the int8 operators; none where there are to be none.
+    pub(super) isa: Option<Isa>,
+    /// Among which an operator divides its work; at least one.
+    pub(super) threads: usize,
 }
 
 /// A network ready to run.

@@ -12,6 +12,7 @@ mod graph;
 mod guard;
 mod head;
 mod labels;
+mod mapping;
 mod metadata;
 #[cfg(feature = "ort")]
 mod ort;
@@ -30,7 +31,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use activations::{Activations, Head};
-use backend::{Engine, Picture};
+use backend::{Engine, Means, Picture};
 use check::Checked;
 use metadata::Metadata;
 use preprocess::{Format, Preprocess};
@@ -64,6 +65,31 @@ pub struct ModelOptions {
     /// A text file with the name of one class a line.
     pub labels: Option<PathBuf>,
     pub backend: Backend,
+    /// Among which an operator divides its work; as many as the machine has processors, else.
+    pub threads: Option<usize>,
+    pub mapping: Mapping,
+}
+
+/// How much finer the last feature maps are than those that the network was trained with.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Mapping {
+    /// As it is.
+    #[default]
+    Whole,
+    /// Twice as many rows and columns.
+    Double,
+    /// Four times as many.
+    Fourfold,
+}
+
+impl Mapping {
+    fn doublings(self) -> usize {
+        match self {
+            Self::Whole => 0,
+            Self::Double => 1,
+            Self::Fourfold => 2,
+        }
+    }
 }
 
 /// A network with its buffers.
@@ -76,6 +102,7 @@ pub struct Network {
     assumed: bool,
     head: Head,
     labels: Arc<Labels>,
+    threads: usize,
 }
 
 impl Network {
@@ -98,12 +125,21 @@ impl Network {
             }
         };
         let in_file = |why: String| Error::invalid(format!("{name}: {why}"));
-        let checked = check::check(&bytes).map_err(|error| in_file(error.to_string()))?;
+        let mut checked = check::check(&bytes).map_err(|error| in_file(error.to_string()))?;
+        for _ in 0..options.mapping.doublings() {
+            mapping::double(&mut checked).map_err(|why| {
+                Error::usage(format!(
+                    "{name}: the mapping resolution cannot be raised: {why}; leave --mapping out"
+                ))
+            })?;
+        }
         drop(bytes);
         let metadata = Metadata::read(&checked.proto).map_err(in_file)?;
         let size = input_size(&checked, options.input_size, &name)?;
         let format = format(&checked, &metadata, options, size)?;
-        let engine = options.backend.engine(&checked, size, Isa::from_env()?).map_err(in_file)?;
+        let threads = options.threads.unwrap_or_else(processors);
+        let means = Means { isa: Isa::from_env()?, threads };
+        let engine = options.backend.engine(&checked, size, means).map_err(in_file)?;
         let classes = engine.shape().classes;
         let labels =
             Labels::new(metadata.labels, metadata.wordnet_ids, options.labels.as_deref(), classes)
@@ -124,6 +160,7 @@ impl Network {
             assumed: !checked.input.bytes && given.contains(&None),
             head,
             labels: Arc::new(labels),
+            threads,
         })
     }
 
@@ -196,14 +233,13 @@ impl Network {
             format!("mean {}, std {}{assumed}", comma(mean), comma(std))
         };
         let int8 = match self.int8() {
-            Some(Report { operators: 1.., isa, left }) if left.is_empty() => {
-                format!(" in int8 on {}", isa.name())
+            Some(Report { operators, left, isa: Some(isa) }) if operators + left.len() > 0 => {
+                let share = match left.len() {
+                    0 => String::new(),
+                    left => format!("{operators} of {} quantized operators ", operators + left),
+                };
+                format!(", {share}in int8 on {isa}")
             }
-            Some(Report { operators, left, isa }) if !left.is_empty() => format!(
-                " with {operators} of {} quantized operators in int8 on {}",
-                operators + left.len(),
-                isa.name()
-            ),
             _ => String::new(),
         };
         format!(
@@ -214,6 +250,11 @@ impl Network {
             self.map_size(),
             self.backend().title()
         )
+    }
+
+    /// Among which an operator divides its work.
+    pub fn threads(&self) -> usize {
+        self.threads
     }
 
     /// How much of the network is int8 operators of camlive; none where another library runs it.
@@ -267,6 +308,11 @@ fn format(
         )));
     }
     Ok(Format { size, bgr: metadata.bgr, mean, std })
+}
+
+/// How many threads the machine runs at a time.
+fn processors() -> usize {
+    std::thread::available_parallelism().map_or(1, |threads| threads.get())
 }
 
 /// Writes the softmax of `logits`.

@@ -26,9 +26,6 @@ use super::{backend, guard};
 use crate::error::Error;
 use crate::geometry::Size;
 
-/// Threads within an operator.
-const THREADS: usize = 1;
-
 /// Loads the shared library.
 ///
 /// # Errors
@@ -89,8 +86,13 @@ pub(super) struct Engine {
 
 impl Engine {
     /// Builds the network for pictures of `size` and runs it once.
-    pub(super) fn new(backend: Backend, checked: &Checked, size: Size) -> Result<Self, String> {
-        guard::catch(|| build(backend, checked, size))
+    pub(super) fn new(
+        backend: Backend,
+        checked: &Checked,
+        size: Size,
+        threads: usize,
+    ) -> Result<Self, String> {
+        guard::catch(|| build(backend, checked, size, threads))
             .unwrap_or_else(|panic| Err(format!("ONNX Runtime panicked on it: {panic}")))
     }
 
@@ -139,10 +141,15 @@ impl backend::Engine for Engine {
     }
 }
 
-fn build(backend: Backend, checked: &Checked, size: Size) -> Result<Engine, String> {
+fn build(
+    backend: Backend,
+    checked: &Checked,
+    size: Size,
+    threads: usize,
+) -> Result<Engine, String> {
     let takes = Takes::plain(&checked.input);
     let dims = takes.dims(size);
-    let mut session = session(backend, &encode(checked, dims))?;
+    let mut session = session(backend, &encode(checked, dims), threads)?;
     let input = input(checked.input.bytes, dims).map_err(|error| explain(&error))?;
     let [features, logits] = first_run(&mut session, &input).map_err(|error| explain(&error))?;
     let shape = Shape::new(&checked.head, checked.head.pool.channels_last, &features, &logits)?;
@@ -174,8 +181,8 @@ fn encode(checked: &Checked, dims: [usize; 4]) -> Vec<u8> {
     proto.encode_to_vec()
 }
 
-fn session(backend: Backend, model: &[u8]) -> Result<Session, String> {
-    let mut builder = options().map_err(|error| explain(&error))?;
+fn session(backend: Backend, model: &[u8], threads: usize) -> Result<Session, String> {
+    let mut builder = options(threads).map_err(|error| explain(&error))?;
     if let Some(provider) = provider(backend) {
         let provider = provider.error_on_failure();
         builder = builder.with_execution_providers([provider]).map_err(|error| {
@@ -190,10 +197,10 @@ fn session(backend: Backend, model: &[u8]) -> Result<Session, String> {
     builder.commit_from_memory(model).map_err(|error| explain(&error))
 }
 
-fn options() -> ::ort::Result<SessionBuilder> {
+fn options(threads: usize) -> ::ort::Result<SessionBuilder> {
     Ok(Session::builder()?
         .with_log_level(LogLevel::Fatal)?
-        .with_intra_threads(THREADS)?
+        .with_intra_threads(threads)?
         // Without it sums of u8 * s8 saturate on x86-64 processors without VNNI.
         .with_precise_qmm()?)
 }

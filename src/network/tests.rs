@@ -8,11 +8,13 @@ use tract_onnx::pb::{
 };
 
 use super::activations::Activations;
-use super::backend::{Engine as _, Picture};
+use super::backend::{Engine as _, Means, Picture};
 use super::check::{Checked, MAX_NODES, check_proto};
 use super::tract::Engine;
 use crate::geometry::Size;
 use crate::int8::Isa;
+
+const MEANS: Means = Means { isa: Some(Isa::Scalar), threads: 1 };
 
 /// Weights of two classes on three feature maps, class by class.
 const WEIGHTS: [f32; 6] = [1.0, 2.0, 3.0, -4.0, 5.0, -6.0];
@@ -116,7 +118,7 @@ fn pixel(k: usize, place: usize) -> f32 {
 
 /// Runs the network on the test picture.
 fn run(checked: &Checked) -> Activations {
-    let mut engine = Engine::new(checked, Size::new(4, 2), Isa::best()).unwrap();
+    let mut engine = Engine::new(checked, Size::new(4, 2), MEANS).unwrap();
     let mut fill = |tensor: Picture| {
         let Picture::Floats(tensor) = tensor else { panic!("floats are expected") };
         for (i, value) in tensor.iter_mut().enumerate() {
@@ -153,7 +155,7 @@ fn assert_reads(model: ModelProto, factor: f32, bias: f32) {
 #[track_caller]
 fn assert_refused(model: ModelProto, words: &[&str]) {
     let line = check_proto(model)
-        .and_then(|checked| Engine::new(&checked, Size::new(4, 2), Isa::best()).map(|_| ()))
+        .and_then(|checked| Engine::new(&checked, Size::new(4, 2), MEANS).map(|_| ()))
         .unwrap_err();
     assert!(words.iter().all(|word| line.contains(word)), "{line}");
 }
@@ -275,7 +277,7 @@ fn a_picture_of_bytes_goes_in_as_bytes() {
     let mut model = model(nodes, vec![floats("w", &[2, 3], &WEIGHTS)]);
     model.graph.as_mut().unwrap().input = vec![value("x", DataType::Uint8, &[1, 3, 2, 4])];
     let checked = check_proto(model).unwrap();
-    let mut engine = Engine::new(&checked, Size::new(4, 2), Isa::best()).unwrap();
+    let mut engine = Engine::new(&checked, Size::new(4, 2), MEANS).unwrap();
     let mut fill = |tensor: Picture| {
         let Picture::Bytes(tensor) = tensor else { panic!("bytes are expected") };
         tensor.fill(200);

@@ -2,21 +2,24 @@
 
 use std::sync::Arc;
 
+use rayon::{ThreadPool, ThreadPoolBuilder};
 use tract_onnx::prelude::*;
 use tract_onnx::tract_hir::internal::{InferenceFact, ensure, expand};
 use tract_onnx::tract_hir::ops::unimpl::UnimplementedOp;
 
 use super::activations::Activations;
-use super::backend::{Backend, Picture, Shape, Takes, Values};
+use super::backend::{Backend, Means, Picture, Shape, Takes, Values};
 use super::check::{Checked, MAX_VALUES};
 use super::quantized::{self, Report, Rewritten};
 use super::{backend, guard};
 use crate::geometry::Size;
-use crate::int8::{Isa, Quantization};
+use crate::int8::Quantization;
 
 /// A network ready to run.
 #[derive(Debug)]
 pub(super) struct Engine {
+    /// The network runs in it: int8 operators divide their work among its threads.
+    pool: ThreadPool,
     state: TypedSimpleState,
     /// The input tensor; shared with tract only during a run.
     input: Arc<Tensor>,
@@ -29,8 +32,8 @@ pub(super) struct Engine {
 
 impl Engine {
     /// Builds the network for pictures of `size` and runs it once.
-    pub(super) fn new(checked: &Checked, size: Size, isa: Isa) -> Result<Self, String> {
-        guard::catch(|| build(checked, size, isa))
+    pub(super) fn new(checked: &Checked, size: Size, means: Means) -> Result<Self, String> {
+        guard::catch(|| build(checked, size, means))
             .unwrap_or_else(|panic| Err(format!("tract panicked on it: {panic}")))
     }
 
@@ -45,7 +48,8 @@ impl Engine {
     }
 
     fn run_plan(&mut self, out: &mut Activations) -> TractResult<()> {
-        let outputs = self.state.run(tvec!(TValue::from_const(self.input.clone())))?;
+        let (state, input) = (&mut self.state, &self.input);
+        let outputs = self.pool.install(|| state.run(tvec!(TValue::from_const(input.clone()))))?;
         let maps = outputs[0].try_as_plain_ram()?;
         let logits = outputs[1].try_as_plain_ram()?;
         match self.features {
@@ -84,8 +88,11 @@ impl backend::Engine for Engine {
     }
 }
 
-fn build(checked: &Checked, size: Size, isa: Isa) -> Result<Engine, String> {
-    let rewritten = quantized::rewrite(&checked.proto, isa, checked.input.channels_last)?;
+fn build(checked: &Checked, size: Size, means: Means) -> Result<Engine, String> {
+    let rewritten = match means.isa {
+        Some(isa) => quantized::rewrite(&checked.proto, isa, checked.input.channels_last)?,
+        None => Rewritten::untouched(&checked.proto),
+    };
     let takes = match rewritten.input {
         Some(quantization) => {
             Takes { values: Values::Quantized(quantization), channels_last: true }
@@ -113,7 +120,12 @@ fn build(checked: &Checked, size: Size, isa: Isa) -> Result<Engine, String> {
         .and_then(|plan| plan.spawn())
         .map_err(|error| explain(&error))?;
     let input = Tensor::zero_dt(kind, &dims).map_err(|error| explain(&error))?.into_arc_tensor();
-    let mut engine = Engine { state, input, takes, shape, features, report };
+    let pool = ThreadPoolBuilder::new()
+        .num_threads(means.threads)
+        .thread_name(|i| format!("network {i}"))
+        .build()
+        .map_err(|error| format!("cannot start {} threads: {error}", means.threads))?;
+    let mut engine = Engine { pool, state, input, takes, shape, features, report };
     engine.run_plan(&mut Activations::default()).map_err(|error| explain(&error))?;
     Ok(engine)
 }

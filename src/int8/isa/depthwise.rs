@@ -61,6 +61,7 @@ impl Kernels {
         let groups = (height + rows - 1).div_ceil(S::GROUP);
         let blocks: Vec<usize> =
             (0..channels).step_by(S::LANES).map(|c| c.min(channels - S::LANES)).collect();
+        let zero: i32 = S::element(filters.input_zero_point).into();
         let (mut weights, mut bias, mut packed_scales) = (Vec::new(), Vec::new(), Vec::new());
         for &first in &blocks {
             let block = first..first + S::LANES;
@@ -82,8 +83,7 @@ impl Kernels {
             for channel in block {
                 let kernel = &filters.weights[channel * height * width..][..height * width];
                 let sum: i32 = kernel.iter().map(|&weight| i32::from(weight)).sum();
-                let zero = i32::from(filters.input_zero_point) * sum;
-                bias.push(filters.bias[channel].wrapping_sub(zero));
+                bias.push(filters.bias[channel].wrapping_sub(zero * sum));
                 packed_scales.push(scales[channel]);
             }
         }
@@ -155,8 +155,7 @@ impl Kernel for Strip<'_> {
                     let rows = &mut elements[group * columns * size..];
                     kernels.interleave(
                         simd,
-                        input,
-                        shape,
+                        (input, shape),
                         [row_of_input, group],
                         blocks,
                         [columns, plane],
@@ -200,8 +199,7 @@ impl Kernels {
     fn interleave<S: Simd>(
         &self,
         simd: S,
-        input: &[u8],
-        shape: Shape,
+        (input, shape): (&[u8], Shape),
         [first, group]: [usize; 2],
         blocks: &[usize],
         [columns, plane]: [usize; 2],

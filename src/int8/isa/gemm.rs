@@ -45,6 +45,7 @@ impl Matrix {
     ) -> Self {
         let outputs = bias.len();
         let groups = inputs.div_ceil(S::GROUP).max(1);
+        let zero: i32 = S::element(input_zero_point).into();
         let mut matrix = Self {
             panels: Vec::new(),
             weights: Vec::new(),
@@ -78,7 +79,7 @@ impl Matrix {
                 let inside = output < outputs;
                 let sum = |output| (0..inputs).map(|i| i32::from(weight(output, i))).sum::<i32>();
                 matrix.bias.push(if inside {
-                    bias[output].wrapping_sub(i32::from(input_zero_point) * sum(output))
+                    bias[output].wrapping_sub(zero * sum(output))
                 } else {
                     0
                 });
@@ -373,6 +374,7 @@ unsafe fn tile<S: Simd, const P: usize, const R: usize>(
 /// The same pointer, but the compiler does not know that: it would compute the pixels' addresses
 /// from one another in every step, which the loop has no time for.
 #[inline(always)]
+#[expect(clippy::pointers_in_nomem_asm_block, reason = "nothing is read or written through it")]
 fn opaque<T>(mut pointer: *const T) -> *const T {
     // SAFETY: there is no instruction.
     unsafe {

@@ -16,7 +16,15 @@ mod avx512_vnni;
 #[cfg(target_arch = "x86_64")]
 mod avx_vnni;
 mod depthwise;
+#[cfg(test)]
+mod emulated;
 mod gemm;
+#[cfg(target_arch = "aarch64")]
+mod neon;
+#[cfg(target_arch = "aarch64")]
+mod neon_dotprod;
+#[cfg(target_arch = "aarch64")]
+mod neon_i8mm;
 mod scratch;
 
 use std::fmt;
@@ -63,11 +71,19 @@ pub enum Isa {
     NeonDotprod,
     /// aarch64 with dot products of unsigned by signed bytes.
     NeonI8mm,
+    #[cfg(test)]
+    Emulated4,
+    #[cfg(test)]
+    Emulated16,
 }
 
 impl Isa {
-    const ALL: [Self; 7] = [
+    const ALL: &[Self] = &[
         Self::Scalar,
+        #[cfg(test)]
+        Self::Emulated4,
+        #[cfg(test)]
+        Self::Emulated16,
         Self::Avx2,
         Self::AvxVnni,
         Self::Avx512Vnni,
@@ -86,13 +102,17 @@ impl Isa {
             Self::Neon => "neon",
             Self::NeonDotprod => "neon-dotprod",
             Self::NeonI8mm => "neon-i8mm",
+            #[cfg(test)]
+            Self::Emulated4 => "emulated-4",
+            #[cfg(test)]
+            Self::Emulated16 => "emulated-16",
         }
     }
 
     /// Those that this machine has and this program has kernels for, the slowest first: the first
     /// is always [`Isa::Scalar`].
     pub fn available() -> Vec<Self> {
-        Self::ALL.into_iter().filter(|isa| isa.is_available()).collect()
+        Self::ALL.iter().copied().filter(|isa| isa.is_available()).collect()
     }
 
     /// The fastest that is available.
@@ -100,14 +120,15 @@ impl Isa {
         *Self::available().last().expect("Isa::Scalar is always available")
     }
 
-    /// The one that the environment variable `CAMLIVE_ISA` names; the best where it is not set.
+    /// The one that the environment variable `CAMLIVE_ISA` names; where it is not set the best, or
+    /// none where that is only the reference, which is far too slow for anything but comparing.
     ///
     /// # Errors
     /// A name that is unknown, or of an instruction set that is not available.
-    pub fn from_env() -> Result<Self> {
+    pub fn from_env() -> Result<Option<Self>> {
         match std::env::var_os("CAMLIVE_ISA") {
-            None => Ok(Self::best()),
-            Some(name) => Self::of_name(&name.to_string_lossy()),
+            None => Ok(Some(Self::best()).filter(|&isa| isa != Self::Scalar)),
+            Some(name) => Self::of_name(&name.to_string_lossy()).map(Some),
         }
     }
 
@@ -134,12 +155,20 @@ impl Isa {
     fn is_available(self) -> bool {
         match self {
             Self::Scalar => true,
+            #[cfg(test)]
+            Self::Emulated4 | Self::Emulated16 => true,
             #[cfg(target_arch = "x86_64")]
             Self::Avx2 => avx2::Avx2::detect().is_some(),
             #[cfg(target_arch = "x86_64")]
             Self::AvxVnni => avx_vnni::AvxVnni::detect().is_some(),
             #[cfg(target_arch = "x86_64")]
             Self::Avx512Vnni => avx512_vnni::Avx512Vnni::detect().is_some(),
+            #[cfg(target_arch = "aarch64")]
+            Self::Neon => neon::Neon::detect().is_some(),
+            #[cfg(target_arch = "aarch64")]
+            Self::NeonDotprod => neon_dotprod::NeonDotprod::detect().is_some(),
+            #[cfg(target_arch = "aarch64")]
+            Self::NeonI8mm => neon_i8mm::NeonI8mm::detect().is_some(),
             _ => false,
         }
     }
@@ -150,6 +179,10 @@ impl Isa {
     /// If it is the scalar one, which has no kernels, or is not available.
     pub(super) fn run(self, kernel: impl Kernel) {
         match self {
+            #[cfg(test)]
+            Self::Emulated4 => emulated::Emulated::<4>.run(kernel),
+            #[cfg(test)]
+            Self::Emulated16 => emulated::Emulated::<16>.run(kernel),
             #[cfg(target_arch = "x86_64")]
             Self::Avx2 => avx2::Avx2::detect().expect("it was checked").run(kernel),
             #[cfg(target_arch = "x86_64")]
@@ -158,7 +191,18 @@ impl Isa {
             Self::Avx512Vnni => {
                 avx512_vnni::Avx512Vnni::detect().expect("it was checked").run(kernel);
             }
-            _ => panic!("{self} has no kernels"),
+            #[cfg(target_arch = "aarch64")]
+            Self::Neon => neon::Neon::detect().expect("it was checked").run(kernel),
+            #[cfg(target_arch = "aarch64")]
+            Self::NeonDotprod => {
+                neon_dotprod::NeonDotprod::detect().expect("it was checked").run(kernel);
+            }
+            #[cfg(target_arch = "aarch64")]
+            Self::NeonI8mm => neon_i8mm::NeonI8mm::detect().expect("it was checked").run(kernel),
+            _ => {
+                drop(kernel);
+                panic!("{self} has no kernels");
+            }
         }
     }
 }
@@ -174,7 +218,8 @@ impl FromStr for Isa {
 
     fn from_str(name: &str) -> std::result::Result<Self, String> {
         Self::ALL
-            .into_iter()
+            .iter()
+            .copied()
             .find(|isa| isa.name() == name)
             .ok_or_else(|| format!("{name:?} is no instruction set"))
     }
@@ -318,7 +363,7 @@ mod tests {
 
     #[test]
     fn names_are_read_back() {
-        for isa in Isa::ALL {
+        for &isa in Isa::ALL {
             assert_eq!(isa.name().parse(), Ok(isa));
         }
         assert!("mmx".parse::<Isa>().is_err());
@@ -339,7 +384,7 @@ mod tests {
 
     #[test]
     fn an_operator_refuses_an_instruction_set_that_the_machine_lacks() {
-        for isa in Isa::ALL {
+        for &isa in Isa::ALL {
             assert_eq!(isa.checked().is_ok(), Isa::available().contains(&isa), "{isa}");
         }
     }

@@ -37,7 +37,8 @@ impl Scratch {
 }
 
 /// A type that any bits are a value of.
-pub(in crate::int8) trait Integer: Copy {}
+pub(in crate::int8) trait Integer: Copy + Into<i32> {}
 
 impl Integer for u8 {}
+impl Integer for i8 {}
 impl Integer for i16 {}

@@ -86,8 +86,8 @@ fn pointwise(seed: u64, pixels: usize, inputs: usize, outputs: usize) -> Case {
 #[test]
 fn these_instruction_sets_are_compared_with_the_reference() {
     let names: Vec<_> = vectorised().iter().map(|isa| isa.name()).collect();
-    println!("compared with the reference on this machine: {names:?}");
-    assert_eq!(names.is_empty(), Isa::best() == Isa::Scalar);
+    println!("compared with the reference on this machine: {}", names.join(", "));
+    assert!(names.contains(&"emulated-4") && names.contains(&"emulated-16"));
 }
 
 #[test]

@@ -3,10 +3,13 @@
 
 use crate::int8::*;
 
+/// Bits of the scales, zero points, operands, their sum, and what another order of rounding makes of
+/// it.
+type Case = ([u32; 3], [u8; 3], [u8; 2], u8, u8);
+
 #[test]
 fn sums_that_only_one_order_of_roundings_hits() {
-    // Bits of the scales, zero points, operands, sum; what another order of rounding makes of it.
-    let cases: [([u32; 3], [u8; 3], [u8; 2], u8, u8); 6] = [
+    let cases: [Case; 6] = [
         ([0x3e2f_7622, 0x3e15_aa29, 0x3d3b_f224], [171, 117, 255], [196, 53], 144, 145),
         ([0x3f68_9b9e, 0x3e54_8d0b, 0x3e32_5a87], [215, 176, 180], [220, 53], 60, 59),
         ([0x3f68_9b9e, 0x3e54_8d0b, 0x3e32_5a87], [215, 176, 180], [171, 244], 31, 32),

@@ -50,8 +50,8 @@ pub(super) struct Rewritten {
 /// How much of a network is int8 operators.
 #[derive(Debug, Clone)]
 pub struct Report {
-    /// What they were built for.
-    pub isa: Isa,
+    /// What they were built for; none where this processor has no kernels for them.
+    pub isa: Option<Isa>,
     /// Their number.
     pub operators: usize,
     /// The quantized operators that are none.
@@ -108,8 +108,17 @@ pub(super) fn rewrite(
         .filter(|(name, _)| used.contains(name.as_str()))
         .map(|(name, operator)| (name, Int8(Arc::new(operator))))
         .collect();
-    let report = Report { isa, operators: operators.len(), left };
+    let report = Report { isa: Some(isa), operators: operators.len(), left };
     Ok(Rewritten { proto, operators, input, features, report })
+}
+
+impl Rewritten {
+    /// The network as it is.
+    pub(super) fn untouched(proto: &ModelProto) -> Self {
+        let report = Report { isa: None, operators: 0, left: Vec::new() };
+        let (operators, proto) = (HashMap::new(), proto.clone());
+        Self { proto, operators, input: None, features: None, report }
+    }
 }
 
 struct Rewrite<'a> {
@@ -188,17 +197,15 @@ impl<'a> Rewrite<'a> {
             .filter_map(|(tensor, operand)| Some((*convolutions.get(tensor.as_str())?, operand)))
             .max_by_key(|(i, _)| *i);
         if let Some((i, operand)) = candidate
-            && let Some((_, Planned::Convolution { inputs: from, convolution })) =
-                self.planned.get(&i)
-            && from.len() == 1
+            && let Some((_, Planned::Convolution { inputs: from, plan, .. })) = self.planned.get(&i)
+            && let [from] = &from[..]
         {
-            let joined = Box::new(convolution.followed_by(spec, operand));
-            let [first, second] = inputs.clone();
-            let other = if operand == Operand::First { second } else { first };
-            let from = vec![from[0].clone(), other];
-            if joined.build(self.planner.isa).is_ok() {
+            let plan = Box::new(plan.followed_by(spec, operand));
+            if let Ok(built) = plan.build(self.planner.isa) {
+                let other = usize::from(operand == Operand::First);
+                let inputs = vec![from.clone(), inputs[other].clone()];
                 self.planned.remove(&i);
-                return Planned::Convolution { inputs: from, convolution: joined };
+                return Planned::Convolution { inputs, plan, built };
             }
         }
         Planned::Add { inputs, spec }
@@ -247,10 +254,9 @@ impl<'a> Rewrite<'a> {
                 Planned::Add { inputs, spec } => {
                     (inputs.to_vec(), Operator::Add(Add::new(&spec, isa)?))
                 }
-                Planned::Convolution { inputs, convolution } => match convolution.build(isa) {
-                    Ok(convolution) => (inputs, Operator::Convolution(convolution)),
-                    Err(Misfit::Malformed(why) | Misfit::Unsuited(why)) => return Err(why),
-                },
+                Planned::Convolution { inputs, built, .. } => {
+                    (inputs, Operator::Convolution(built))
+                }
             };
             let suffixed = |name: &String| format!("{name}{CHANNELS_LAST}");
             for input in &inputs {

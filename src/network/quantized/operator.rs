@@ -14,7 +14,7 @@ use crate::int8::{
 #[derive(Debug)]
 pub(super) enum Operator {
     /// A picture, and the one to be added where it does that.
-    Convolution(Convolution),
+    Convolution(Box<Convolution>),
     /// Two pictures of the same shape.
     Add(Add),
     /// A picture.

@@ -35,12 +35,12 @@ pub(super) enum Planned {
     /// An addition, which may yet be joined with a convolution before it.
     Add { inputs: [String; 2], spec: AddSpec },
     /// A convolution, which may yet be joined with an addition behind it.
-    Convolution { inputs: Vec<String>, convolution: Box<ConvolutionPlan> },
+    Convolution { inputs: Vec<String>, plan: Box<ConvolutionPlan>, built: Box<Convolution> },
     /// The node itself, on bytes.
     Bytes(NodeProto),
 }
 
-/// A convolution before its weights are packed.
+/// What a convolution computes.
 #[derive(Debug, Clone)]
 pub(super) struct ConvolutionPlan {
     weights: Weights,
@@ -54,7 +54,7 @@ pub(super) struct ConvolutionPlan {
 }
 
 impl ConvolutionPlan {
-    pub(super) fn build(&self, isa: Isa) -> Fit<Convolution> {
+    pub(super) fn build(&self, isa: Isa) -> Fit<Box<Convolution>> {
         let spec = ConvolutionSpec {
             weights: &self.weights.values,
             input_channels: self.weights.shape[1] * self.groups,
@@ -68,7 +68,7 @@ impl ConvolutionPlan {
             clamp: self.clamp,
             residual: self.residual,
         };
-        Convolution::new(&spec, isa).or_else(unsuited)
+        Convolution::new(&spec, isa).map(Box::new).or_else(unsuited)
     }
 
     /// This convolution with the addition behind it.
@@ -270,7 +270,7 @@ impl<'a> Planner<'a> {
         };
         let scale = from.quantization.scale;
         let bias = bias(&self.graph, input(node, 2), scale, &weights.scales, outputs)?;
-        let convolution = Box::new(ConvolutionPlan {
+        let plan = Box::new(ConvolutionPlan {
             groups: usize::try_from(int(node, "group", 1)).unwrap_or(0),
             window: window(node, Some([height, width]))?,
             input: from.quantization,
@@ -280,8 +280,8 @@ impl<'a> Planner<'a> {
             clamp,
             residual: None,
         });
-        convolution.build(self.isa)?;
-        Ok(Planned::Convolution { inputs: vec![from.tensor], convolution })
+        let built = plan.build(self.isa)?;
+        Ok(Planned::Convolution { inputs: vec![from.tensor], plan, built })
     }
 
     fn add(&self, node: &NodeProto, output: Quantization, clamp: Clamp) -> Fit<Planned> {

@@ -204,8 +204,9 @@ pub(super) fn bias(
     let steps =
         bias.values.iter().enumerate().map(|(i, &b)| (f64::from(b) / step(i)).round_ties_even());
     let steps: Vec<f64> = steps.collect();
-    match steps.iter().find(|b| !(b.abs() <= f64::from(i32::MAX))) {
-        Some(_) => malformed(format!("the bias `{tensor}` is too large for its scale")),
-        None => Ok(steps.iter().map(|&b| b as i32).collect()),
+    if steps.iter().all(|steps| steps.abs() <= f64::from(i32::MAX)) {
+        Ok(steps.iter().map(|&steps| steps as i32).collect())
+    } else {
+        malformed(format!("the bias `{tensor}` is too large for its scale, or not a number"))
     }
 }
