@@ -28,7 +28,7 @@ pub(super) enum Operator {
     /// Rows of inputs, to f32.
     FullyConnected(FullyConnected),
     /// Rows of inputs.
-    Linear(Convolution),
+    Linear(Box<Convolution>),
     /// Any shape.
     Requantize(Requantize),
     /// Any shape, from f32.

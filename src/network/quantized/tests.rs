@@ -12,7 +12,7 @@ use tract_onnx::pb::{
 use tract_onnx::prelude::*;
 
 use super::super::activations::Activations;
-use super::super::backend::{Engine as _, Picture, Values};
+use super::super::backend::{Engine as _, Means, Picture, Values};
 use super::super::check::check_proto;
 use super::super::tract::Engine;
 use super::Report;
@@ -324,6 +324,11 @@ fn as_it_is(
     found[0].try_as_plain_ram().unwrap().as_slice::<f32>().unwrap().to_vec()
 }
 
+/// The best kernels of this processor.
+fn means() -> Means {
+    Means { isa: Some(Isa::best()), threads: 1 }
+}
+
 /// The feature maps in int8.
 fn rewritten(
     model: ModelProto,
@@ -332,7 +337,7 @@ fn rewritten(
 ) -> (Vec<f32>, Report) {
     let checked = check_proto(model).unwrap();
     let size = Size::new(width as u32, height as u32);
-    let mut engine = Engine::new(&checked, size, Isa::best()).unwrap();
+    let mut engine = Engine::new(&checked, size, means()).unwrap();
     let takes = engine.takes();
     let mut fill = |tensor: Picture| {
         let at = |i: usize| {
@@ -428,7 +433,7 @@ fn after(what: &str, change: impl FnOnce(&mut TensorProto)) -> Result<Report, St
 
 fn built(model: ModelProto) -> Result<Report, String> {
     let checked = check_proto(model)?;
-    let engine = Engine::new(&checked, Size::new(6, 6), Isa::best())?;
+    let engine = Engine::new(&checked, Size::new(6, 6), means())?;
     Ok(engine.report().unwrap().clone())
 }
 
