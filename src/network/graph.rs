@@ -118,24 +118,14 @@ impl<'a> Graph<'a> {
         None
     }
 
-    /// Whether `tensor` is a constant of unsigned bytes.
-    pub(super) fn is_u8(&self, tensor: &str) -> bool {
-        self.is_of(tensor, DataType::Uint8)
-    }
-
-    /// Whether `tensor` is a constant of signed bytes.
-    pub(super) fn is_i8(&self, tensor: &str) -> bool {
-        self.is_of(tensor, DataType::Int8)
-    }
-
-    fn is_of(&self, tensor: &str, wanted: DataType) -> bool {
+    /// The type of the constant `tensor`, as far as it can be read without computing it.
+    pub(super) fn kind(&self, tensor: &str) -> Option<DataType> {
         let mut tensor = tensor;
         for _ in 0..MAX_DEPTH {
             let kind = match self.producer(tensor) {
                 None => self.initializer(tensor).map(|t| t.data_type),
                 Some((node, 0)) if node.op_type == "Identity" => {
-                    let Some(same) = node.input.first() else { return false };
-                    tensor = same;
+                    tensor = node.input.first()?;
                     continue;
                 }
                 Some((node, 0)) if node.op_type == "Cast" => Some(int(node, "to", 0) as i32),
@@ -144,14 +134,14 @@ impl<'a> Graph<'a> {
                 }
                 _ => None,
             };
-            return kind == Some(wanted as i32);
+            return DataType::try_from(kind?).ok();
         }
-        false
+        None
     }
 
     /// The range of the 8-bit type of a zero point; u8 where there is none.
     fn integer_range(&self, zero_point: Option<&String>) -> (f32, f32) {
-        let signed = zero_point.is_some_and(|name| self.is_i8(name));
+        let signed = zero_point.and_then(|name| self.kind(name)) == Some(DataType::Int8);
         if signed { (-128.0, 127.0) } else { (0.0, 255.0) }
     }
 }

@@ -8,13 +8,17 @@ use tract_onnx::pb::NodeProto;
 
 use super::super::graph::{Graph, attribute, int};
 use super::operator::Operator;
-use super::pictures::Picture;
-use super::read::{Fit, Misfit, Weights, bias, input, malformed, quantization, unsuited, weights};
+use super::pictures::{Dims, size};
+use super::read::{Fit, Weights, averages_pictures, bias, input, quantization, unsuited, weights};
+use super::window::window;
 use crate::int8::{
     Add, AddSpec, AveragePool, Clamp, Concat, Convolution, ConvolutionSpec, FullyConnected,
     FullyConnectedSpec, GlobalAveragePool, Isa, MaxPool, Operand, Quantization, Quantize,
     Requantize, Residual, Window,
 };
+
+/// Operators that an int8 operator takes with it: clamps, and those that do nothing.
+const ACTIVATIONS: [&str; 4] = ["Relu", "Clip", "Identity", "Dropout"];
 
 /// A tensor of quantized bytes.
 #[derive(Debug, Clone, PartialEq)]
@@ -88,46 +92,34 @@ struct Linear {
 /// Reads operators out of a graph.
 pub(super) struct Planner<'a> {
     pub(super) graph: Graph<'a>,
-    pub(super) pictures: HashMap<&'a str, Picture>,
+    pub(super) pictures: HashMap<&'a str, Dims>,
     pub(super) isa: Isa,
 }
 
 impl<'a> Planner<'a> {
+    /// The tensor that a QuantizeLinear node quantizes, before the activation functions on it.
+    pub(super) fn before_activation(&self, quantize: &'a NodeProto) -> &'a str {
+        let mut tensor = input(quantize, 0);
+        // A graph may run in a circle.
+        for _ in &self.graph.proto.node {
+            match self.graph.producer(tensor) {
+                Some((node, 0)) if ACTIVATIONS.contains(&node.op_type.as_str()) => {
+                    tensor = input(node, 0);
+                }
+                _ => break,
+            }
+        }
+        tensor
+    }
+
     /// What computes the bytes that a QuantizeLinear node puts out.
     pub(super) fn quantized(&self, quantize: &'a NodeProto) -> Fit<Planned> {
         let to = quantization(&self.graph, quantize)?;
-        let mut clamp = Clamp::NONE;
-        let mut tensor = input(quantize, 0);
-        let node = loop {
-            let Some((node, 0)) = self.graph.producer(tensor) else {
-                if clamp != Clamp::NONE {
-                    return unsuited("the activation function of the network's input");
-                }
-                return self.quantize(tensor, to);
-            };
-            match node.op_type.as_str() {
-                "Identity" | "Dropout" => {}
-                "Relu" => clamp = self.narrowed(clamp, to, Some(0.0), None)?,
-                "Clip" => {
-                    let bound = |name: &str, i: usize| match attribute(node, name) {
-                        Some(bound) => Ok(Some(bound.f)),
-                        None if input(node, i).is_empty() => Ok(None),
-                        None => match self
-                            .graph
-                            .constant(input(node, i))
-                            .as_ref()
-                            .map(|c| &c.values[..])
-                        {
-                            Some(&[bound]) => Ok(Some(bound)),
-                            _ => unsuited("a Clip whose bounds are not constant"),
-                        },
-                    };
-                    clamp = self.narrowed(clamp, to, bound("min", 1)?, bound("max", 2)?)?;
-                }
-                _ => break node,
-            }
-            tensor = input(node, 0);
+        let tensor = self.before_activation(quantize);
+        let Some((node, 0)) = self.graph.producer(tensor) else {
+            return self.quantize(input(quantize, 0), to);
         };
+        let clamp = self.clamp(quantize, tensor, to)?;
         match node.op_type.as_str() {
             "DequantizeLinear" => self.requantize(self.bytes(tensor)?, to, clamp),
             "Conv" => self.convolution(node, to, clamp),
@@ -136,26 +128,73 @@ impl<'a> Planner<'a> {
             "Concat" => self.concat(node, to, clamp),
             "GlobalAveragePool" | "ReduceMean" => self.global_average_pool(node, to, clamp),
             "AveragePool" => self.average_pool(node, to, clamp),
-            "MaxPool" | "Flatten" | "Reshape" | "Squeeze" | "Unsqueeze" | "Transpose" => {
-                let from = match self.bytes(input(node, 0)) {
-                    Err(Misfit::Unsuited(_)) => return self.quantize(tensor, to),
-                    from => from?,
-                };
-                if from.quantization != to || clamp != Clamp::NONE {
-                    return unsuited("its input and output are quantized differently");
-                }
-                if node.op_type == "MaxPool" && int(node, "ceil_mode", 0) == 0 {
-                    let pool = MaxPool::new(window(node, None)?, self.isa).or_else(unsuited)?;
-                    return Ok(pictures([from.tensor], Operator::MaxPool(pool)));
-                }
-                let mut node = node.clone();
-                node.input[0] = from.tensor;
-                Ok(Planned::Bytes(node))
-            }
             // Rounded as exactly as the others; the value itself is tract's.
-            _ if self.bytes(input(node, 0)).is_err() => self.quantize(tensor, to),
+            _ if self.bytes(input(node, 0)).is_err() => self.quantize(input(quantize, 0), to),
+            "MaxPool" | "GlobalMaxPool" | "Flatten" | "Reshape" | "Squeeze" | "Unsqueeze"
+            | "Transpose" => self.kept(node, to, clamp),
             other => unsuited(format!("there is no int8 operator for {other}")),
         }
+    }
+
+    /// The clamp that the activation functions between `tensor` and a QuantizeLinear node are.
+    fn clamp(&self, quantize: &'a NodeProto, tensor: &str, to: Quantization) -> Fit<Clamp> {
+        let mut clamp = Clamp::NONE;
+        let mut at = input(quantize, 0);
+        while at != tensor
+            && let Some((node, _)) = self.graph.producer(at)
+        {
+            clamp = match node.op_type.as_str() {
+                "Relu" => narrowed(clamp, to, Some(0.0), None)?,
+                "Clip" => {
+                    let [low, high] = [self.bound(node, "min", 1)?, self.bound(node, "max", 2)?];
+                    narrowed(clamp, to, low, high)?
+                }
+                _ => clamp,
+            };
+            at = input(node, 0);
+        }
+        Ok(clamp)
+    }
+
+    /// A bound of a Clip node, an attribute or the input `i`; none where it has none.
+    fn bound(&self, clip: &NodeProto, name: &str, i: usize) -> Fit<Option<f32>> {
+        if let Some(bound) = attribute(clip, name) {
+            return Ok(Some(bound.f));
+        }
+        if input(clip, i).is_empty() {
+            return Ok(None);
+        }
+        match self.graph.constant(input(clip, i)).as_ref().map(|c| &c.values[..]) {
+            Some(&[bound]) => Ok(Some(bound)),
+            _ => unsuited("a Clip whose bounds are not constant"),
+        }
+    }
+
+    /// An operator whose output is some of its input.
+    fn kept(&self, node: &NodeProto, to: Quantization, clamp: Clamp) -> Fit<Planned> {
+        let from = self.bytes(input(node, 0))?;
+        if from.quantization != to || clamp != Clamp::NONE {
+            return unsuited("its input and output are quantized differently");
+        }
+        let window = match node.op_type.as_str() {
+            "MaxPool" => window(node, None, self.size(&from))?,
+            "GlobalMaxPool" => match self.size(&from) {
+                Some(kernel) => Window { kernel, ..Window::POINT },
+                None => return unsuited("the size of its input is not known"),
+            },
+            _ => {
+                let mut node = node.clone();
+                node.input[0] = from.tensor;
+                return Ok(Planned::Bytes(node));
+            }
+        };
+        let pool = MaxPool::new(window, self.isa).or_else(unsuited)?;
+        Ok(pictures([from.tensor], Operator::MaxPool(pool)))
+    }
+
+    /// Height and width of bytes that are a picture, where they are known.
+    fn size(&self, bytes: &Bytes) -> Option<[usize; 2]> {
+        size(*self.pictures.get(bytes.tensor.as_str())?)
     }
 
     /// The linear layer that gives f32, where `node` is one on bytes.
@@ -231,27 +270,6 @@ impl<'a> Planner<'a> {
         }
     }
 
-    /// A clamp of the numbers, as one of the bytes that stand for them: rounding keeps their order.
-    fn narrowed(
-        &self,
-        clamp: Clamp,
-        to: Quantization,
-        low: Option<f32>,
-        high: Option<f32>,
-    ) -> Fit<Clamp> {
-        let byte = |bound: f32| {
-            let steps = (bound / to.scale).round_ties_even() + f32::from(to.zero_point);
-            steps.clamp(0.0, 255.0) as u8
-        };
-        let low = low.map_or(clamp.low, |low| byte(low).max(clamp.low));
-        let high = high.map_or(clamp.high, |high| byte(high).min(clamp.high));
-        if low > high {
-            unsuited("its activation function is constant")
-        } else {
-            Ok(Clamp { low, high })
-        }
-    }
-
     fn quantize(&self, tensor: &str, to: Quantization) -> Fit<Planned> {
         Quantize::new(to, self.isa).or_else(unsuited)?;
         Ok(Planned::Quantize { input: tensor.to_owned(), to })
@@ -272,7 +290,7 @@ impl<'a> Planner<'a> {
         let bias = bias(&self.graph, input(node, 2), scale, &weights.scales, outputs)?;
         let plan = Box::new(ConvolutionPlan {
             groups: usize::try_from(int(node, "group", 1)).unwrap_or(0),
-            window: window(node, Some([height, width]))?,
+            window: window(node, Some([height, width]), self.size(&from))?,
             input: from.quantization,
             output: to,
             weights,
@@ -286,8 +304,11 @@ impl<'a> Planner<'a> {
 
     fn add(&self, node: &NodeProto, output: Quantization, clamp: Clamp) -> Fit<Planned> {
         let (first, second) = (self.bytes(input(node, 0))?, self.bytes(input(node, 1))?);
-        let picture = |bytes: &Bytes| self.pictures.get(bytes.tensor.as_str());
-        if picture(&first).is_none() || picture(&first) != picture(&second) {
+        let shape = |bytes: &Bytes| {
+            let [channels, height, width] = *self.pictures.get(bytes.tensor.as_str())?;
+            Some([channels?, height?, width?])
+        };
+        if shape(&first).is_none() || shape(&first) != shape(&second) {
             return unsuited("it does not add two pictures of one shape");
         }
         let spec =
@@ -305,7 +326,7 @@ impl<'a> Planner<'a> {
         }
         let inputs = node.input.iter().map(|name| self.bytes(name)).collect::<Fit<Vec<_>>>()?;
         let joined = inputs.iter().map(|input| self.pictures.get(input.tensor.as_str()));
-        let channels = joined.map(|picture| Some(picture?.channels)).collect::<Option<Vec<_>>>();
+        let channels = joined.map(|picture| picture?[0]).collect::<Option<Vec<_>>>();
         let Some(channels) = channels else {
             return unsuited("the number of its channels is not known");
         };
@@ -324,18 +345,8 @@ impl<'a> Planner<'a> {
         if clamp != Clamp::NONE {
             return unsuited("an activation function behind a global pooling");
         }
-        if node.op_type == "ReduceMean" {
-            // The dimensions that are left have no place in a picture.
-            let axes = attribute(node, "axes").map(|a| a.ints.clone()).or_else(|| {
-                let constant = self.graph.constant(input(node, 1))?;
-                Some(constant.values.iter().map(|&axis| axis as i64).collect())
-            });
-            let mut axes = axes.unwrap_or_default();
-            axes.iter_mut().for_each(|axis| *axis = axis.rem_euclid(4));
-            axes.sort_unstable();
-            if axes != [2, 3] || int(node, "keepdims", 1) == 0 {
-                return unsuited("a ReduceMean that is no global pooling");
-            }
+        if node.op_type == "ReduceMean" && !averages_pictures(&self.graph, node) {
+            return unsuited("a ReduceMean that is no global pooling");
         }
         let from = self.bytes(input(node, 0))?;
         let pool = GlobalAveragePool::new(from.quantization, to, self.isa).or_else(unsuited)?;
@@ -343,13 +354,17 @@ impl<'a> Planner<'a> {
     }
 
     fn average_pool(&self, node: &NodeProto, to: Quantization, clamp: Clamp) -> Fit<Planned> {
-        if clamp != Clamp::NONE || int(node, "ceil_mode", 0) != 0 {
-            return unsuited("an AveragePool with an activation function or rounded up");
+        if clamp != Clamp::NONE {
+            return unsuited("an activation function behind an AveragePool");
         }
         let from = self.bytes(input(node, 0))?;
+        let window = window(node, None, self.size(&from))?;
         let padded = int(node, "count_include_pad", 0) != 0;
-        let pool = AveragePool::new(window(node, None)?, padded, from.quantization, to, self.isa)
-            .or_else(unsuited)?;
+        if padded && int(node, "ceil_mode", 0) != 0 {
+            return unsuited("its size is rounded up and padding counts");
+        }
+        let pool =
+            AveragePool::new(window, padded, from.quantization, to, self.isa).or_else(unsuited)?;
         Ok(pictures([from.tensor], Operator::AveragePool(pool)))
     }
 }
@@ -358,40 +373,17 @@ fn pictures(inputs: impl IntoIterator<Item = String>, operator: Operator) -> Pla
     Planned::Pictures { inputs: inputs.into_iter().collect(), operator }
 }
 
-/// The window of a convolution or pooling node.
-fn window(node: &NodeProto, kernel: Option<[usize; 2]>) -> Fit<Window> {
-    let automatic = attribute(node, "auto_pad").map_or(&b"NOTSET"[..], |a| &a.s);
-    if ![&b"NOTSET"[..], b"VALID"].contains(&automatic) {
-        return unsuited("its padding depends on the size of the picture");
-    }
-    let ints = |name: &str| attribute(node, name).map(|a| &a.ints[..]);
-    let pair = |name: &str, default: Option<[usize; 2]>| match ints(name) {
-        None => default.map_or_else(|| malformed(format!("it has no {name}")), Ok),
-        Some(&[down, across]) => match (usize::try_from(down), usize::try_from(across)) {
-            (Ok(down), Ok(across)) => Ok([down, across]),
-            _ => malformed(format!("its {name} are {down} and {across}")),
-        },
-        Some(other) => unsuited(format!("its {name} are {other:?}")),
+/// A clamp of the numbers, as one of the bytes that stand for them: rounding keeps their order.
+fn narrowed(clamp: Clamp, to: Quantization, low: Option<f32>, high: Option<f32>) -> Fit<Clamp> {
+    let byte = |bound: f32| {
+        let steps = (bound / to.scale).round_ties_even() + f32::from(to.zero_point);
+        steps.clamp(0.0, 255.0) as u8
     };
-    let pads = match ints("pads") {
-        Some(pads) if automatic == b"NOTSET" => {
-            let pads: Option<Vec<usize>> =
-                pads.iter().map(|&pad| usize::try_from(pad).ok()).collect();
-            match pads.as_deref() {
-                Some(&[top, left, bottom, right]) => [top, left, bottom, right],
-                _ => return unsuited("its padding is negative or not of two dimensions"),
-            }
-        }
-        _ => [0; 4],
-    };
-    let declared = pair("kernel_shape", kernel)?;
-    if kernel.is_some_and(|kernel| kernel != declared) {
-        return malformed(format!("its kernel_shape is {declared:?}, its weights say otherwise"));
+    let low = low.map_or(clamp.low, |low| byte(low).max(clamp.low));
+    let high = high.map_or(clamp.high, |high| byte(high).min(clamp.high));
+    if low > high {
+        unsuited("its activation function is constant")
+    } else {
+        Ok(Clamp { low, high })
     }
-    Ok(Window {
-        kernel: declared,
-        strides: pair("strides", Some([1, 1]))?,
-        dilations: pair("dilations", Some([1, 1]))?,
-        pads,
-    })
 }

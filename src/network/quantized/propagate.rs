@@ -8,11 +8,21 @@ use std::collections::HashMap;
 use tract_onnx::pb::{GraphProto, NodeProto};
 
 use super::super::graph::Graph;
+use super::padding::zeros;
 use super::read::{input, output};
 
 /// Operators of which each output is one of the inputs.
-const KEEPING: [&str; 8] =
-    ["MaxPool", "Flatten", "Reshape", "Squeeze", "Unsqueeze", "Transpose", "Identity", "Dropout"];
+const KEEPING: [&str; 9] = [
+    "Dropout",
+    "Flatten",
+    "GlobalMaxPool",
+    "Identity",
+    "MaxPool",
+    "Reshape",
+    "Squeeze",
+    "Transpose",
+    "Unsqueeze",
+];
 
 /// Puts the quantization nodes around the operators that keep numbers. No number changes.
 pub(super) fn propagate(graph: &mut GraphProto) {
@@ -37,8 +47,27 @@ fn parameters(graph: &Graph, node: &NodeProto) -> Option<Parameters> {
     (one(1) && one(2)).then(|| [input(node, 1).to_owned(), input(node, 2).to_owned()])
 }
 
-fn keeps(node: &NodeProto) -> bool {
-    KEEPING.contains(&node.op_type.as_str()) && node.output.len() == 1
+/// Whether each number that a node makes is one that it reads, or 0.
+fn keeps(graph: &Graph, node: &NodeProto) -> bool {
+    let keeps = KEEPING.contains(&node.op_type.as_str()) || zeros(graph, node).is_some();
+    keeps && node.output.len() == 1
+}
+
+/// A Pad node of bytes as one of the numbers that they stand for.
+fn on_numbers(graph: &Graph, node: &NodeProto, [_, zero_point]: &Parameters) -> NodeProto {
+    let mut node = node.clone();
+    let value = input(&node, 2);
+    if node.op_type == "Pad"
+        && !value.is_empty()
+        && values(graph, value) == values(graph, zero_point)
+    {
+        node.input.truncate(2);
+    }
+    node
+}
+
+fn values(graph: &Graph, tensor: &str) -> Option<Vec<f32>> {
+    Some(graph.constant(tensor)?.values)
 }
 
 /// Where an operator that keeps numbers is quantized afterwards, quantizes before it too.
@@ -61,7 +90,7 @@ fn backwards(graph: &Graph) -> Vec<NodeProto> {
         }
         let dequantized =
             graph.producer(from).is_some_and(|(node, _)| node.op_type == "DequantizeLinear");
-        let parameters = quantized.get(output(node)).filter(|_| keeps(node) && !dequantized);
+        let parameters = quantized.get(output(node)).filter(|_| keeps(graph, node) && !dequantized);
         let Some(parameters) = parameters.cloned() else {
             nodes.push(node.clone());
             continue;
@@ -91,18 +120,18 @@ fn forwards(graph: &Graph) -> Vec<NodeProto> {
         if let Some(parameters) = parameters(graph, node) {
             let known = if node.op_type == "QuantizeLinear" { &mut bytes } else { &mut numbers };
             known.insert(to, parameters);
-        } else if keeps(node)
-            && let Some(parameters) = bytes.get(from).cloned()
+        } else if let Some(parameters) = bytes.get(from).cloned()
+            && let node = on_numbers(graph, node, &parameters)
+            && keeps(graph, &node)
         {
             let (before, after) = (format!("{to}/before"), format!("{to}/after"));
             let [_, dequantize] = pair("", from, &before, &parameters);
             let [quantize, _] = pair(&after, to, "", &parameters);
-            let kept =
-                NodeProto { input: replaced(node, before), output: vec![after], ..node.clone() };
+            let kept = NodeProto { input: replaced(&node, before), output: vec![after], ..node };
             nodes.extend([dequantize, kept, quantize]);
             bytes.insert(to, parameters);
             continue;
-        } else if keeps(node)
+        } else if keeps(graph, node)
             && let Some(parameters) = numbers.get(from).cloned()
         {
             let again = |reader: &Option<&NodeProto>| {
@@ -124,7 +153,7 @@ fn forwards(graph: &Graph) -> Vec<NodeProto> {
 /// Whether a node quantizes with these parameters, whatever their names.
 fn quantizes_so(graph: &Graph, node: &NodeProto, parameters: &Parameters) -> bool {
     let equal = |name: &str, other: &str| {
-        graph.constant(name) == graph.constant(other) && graph.is_i8(name) == graph.is_i8(other)
+        graph.constant(name) == graph.constant(other) && graph.kind(name) == graph.kind(other)
     };
     node.op_type == "QuantizeLinear"
         && equal(input(node, 1), &parameters[0])
