@@ -47,8 +47,9 @@ pub(super) fn check(graph: &Graph, node: &NodeProto) -> Result<(), String> {
     let integers = [DataType::Uint8, DataType::Int8, DataType::Uint16, DataType::Int16];
     let bias = node.op_type == "DequantizeLinear" && kind == Some(DataType::Int32);
     if let Some(kind) = kind.filter(|kind| !bias && !integers.contains(kind)) {
-        let name = if zero_point.is_empty() { data } else { zero_point };
-        return Err(format!("the zero point {} is of type {}", of(name), kind.as_str_name()));
+        let (what, name) =
+            if zero_point.is_empty() { ("data", data) } else { ("zero point", zero_point) };
+        return Err(format!("the {what} {} is of type {}", of(name), kind.as_str_name()));
     }
     let bytes = match graph.producer(data) {
         Some((made, 0)) if made.op_type == "QuantizeLinear" => byte_type(graph, made),
