@@ -26,9 +26,9 @@ const KEEPING: [&str; 9] = [
 
 /// Puts the quantization nodes around the operators that keep numbers. No number changes.
 pub(super) fn propagate(graph: &mut GraphProto) {
-    let nodes = backwards(&Graph::new(graph));
-    graph.node = nodes;
     let nodes = forwards(&Graph::new(graph));
+    graph.node = nodes;
+    let nodes = backwards(&Graph::new(graph));
     graph.node = nodes;
 }
 
@@ -90,7 +90,9 @@ fn backwards(graph: &Graph) -> Vec<NodeProto> {
         }
         let dequantized =
             graph.producer(from).is_some_and(|(node, _)| node.op_type == "DequantizeLinear");
-        let parameters = quantized.get(output(node)).filter(|_| keeps(graph, node) && !dequantized);
+        // The range of maxima is not that of the maps that they are taken of.
+        let moves = keeps(graph, node) && node.op_type != "GlobalMaxPool";
+        let parameters = quantized.get(output(node)).filter(|_| moves && !dequantized);
         let Some(parameters) = parameters.cloned() else {
             nodes.push(node.clone());
             continue;
