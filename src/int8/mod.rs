@@ -9,8 +9,8 @@
 //!
 //! An operator is built once: `new` checks all that can be checked and packs the weights for one
 //! [`Isa`]. It is run many times, by `&self` and without allocating in the steady state: scratch
-//! memory belongs to the thread and only grows. `run` works in the rayon pool that it is called
-//! in; in a pool of one thread it works alone.
+//! memory belongs to the thread and only grows. `run` divides its work among the threads of
+//! the rayon pool that it is called in; outside of one it works alone.
 //!
 //! The results are those of ONNX Runtime with all its optimisations on x86 (AVX2 and FMA), bit for
 //! bit, on every instruction set. Each operator states its equation. In them, `round` takes ties to

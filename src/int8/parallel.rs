@@ -8,7 +8,8 @@ const WORTH_IT: usize = 500_000;
 
 /// How many threads to divide so many multiplications among.
 pub(super) fn threads(work: usize) -> usize {
-    if work < WORTH_IT { 1 } else { rayon::current_num_threads() }
+    let in_pool = rayon::current_thread_index().is_some();
+    if in_pool && work >= WORTH_IT { rayon::current_num_threads() } else { 1 }
 }
 
 /// The length of the parts of `total`, at most `longest` each, of which every thread gets as many.

@@ -50,18 +50,30 @@ impl Map {
 pub fn class_activation_map(features: &Features, head: &Head, class: usize, map: &mut Map) {
     map.reset(features.width, features.height);
     match head {
-        Head::Identity { .. } => map.values.copy_from_slice(features.unit(class)),
+        Head::Identity { .. } => {
+            map.values.iter_mut().zip(features.unit(class)).for_each(|(to, value)| *to = value);
+        },
         Head::Linear { channels, weights } => {
             assert_eq!(*channels, features.channels, "the head belongs to another network");
             let weights = &weights[class * channels..(class + 1) * channels];
-            let area = features.width * features.height;
-            for (weight, unit) in weights.iter().zip(features.values.chunks_exact(area)) {
-                for (sum, value) in map.values.iter_mut().zip(unit) {
-                    *sum += weight * value;
-                }
+            for (sum, units) in map.values.iter_mut().zip(features.places()) {
+                *sum = dot(weights, units);
             }
         }
     }
+}
+
+/// The sum of products, as several sums side by side, which a processor adds at once.
+fn dot(a: &[f32], b: &[f32]) -> f32 {
+    let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<16>(), b.as_chunks::<16>());
+    let mut sums = [0.0; 16];
+    for (a, b) in a.iter().zip(b) {
+        for (sum, (a, b)) in sums.iter_mut().zip(a.iter().zip(b)) {
+            *sum += a * b;
+        }
+    }
+    let rest: f32 = a_rest.iter().zip(b_rest).map(|(a, b)| a * b).sum();
+    sums.iter().sum::<f32>() + rest
 }
 
 /// Enlarges maps by bilinear interpolation with half-pixel centres; beyond the outermost centres
@@ -178,7 +190,7 @@ mod tests {
     #[test]
     fn a_linear_head_weighs_the_units_and_leaves_out_the_bias() {
         let features =
-            Features { channels: 2, height: 1, width: 2, values: vec![1.0, 2.0, 10.0, 20.0] };
+            Features { channels: 2, height: 1, width: 2, values: vec![1.0, 10.0, 2.0, 20.0] };
         let head = Head::Linear { channels: 2, weights: vec![0.0, 0.0, 3.0, -1.0] };
         let mut map = Map::default();
         class_activation_map(&features, &head, 1, &mut map);
@@ -188,7 +200,7 @@ mod tests {
     #[test]
     fn an_identity_head_gives_the_unit_of_the_class() {
         let features =
-            Features { channels: 2, height: 1, width: 2, values: vec![1.0, 2.0, 10.0, 20.0] };
+            Features { channels: 2, height: 1, width: 2, values: vec![1.0, 10.0, 2.0, 20.0] };
         let mut map = Map::default();
         class_activation_map(&features, &Head::Identity { classes: 2 }, 1, &mut map);
         assert_eq!(map.values, [10.0, 20.0]);

@@ -212,7 +212,7 @@ mod tests {
             channels: maps.len(),
             height: 4,
             width: 4,
-            values: maps.iter().flatten().copied().collect(),
+            values: (0..16).flat_map(|place| maps.iter().map(move |map| map[place])).collect(),
         };
         let activations = Activations { features, logits: Vec::new(), scores: scores.to_vec() };
         let head = Head::Identity { classes: maps.len() };

@@ -9,18 +9,25 @@ pub struct Features {
     pub height: usize,
     /// Columns of the map.
     pub width: usize,
-    /// `channels * height * width` values, channel by channel, rows from the top.
+    /// `height * width * channels` values, rows from the top, the units of a place side by side.
     pub values: Vec<f32>,
 }
 
 impl Features {
-    /// The map of unit `k`.
+    /// What the units give at each place, rows from the top.
+    ///
+    /// # Panics
+    /// Where there are no units.
+    pub fn places(&self) -> impl Iterator<Item = &[f32]> {
+        self.values.chunks_exact(self.channels)
+    }
+
+    /// The map of unit `k`, rows from the top.
     ///
     /// # Panics
     /// Where there is no unit `k`.
-    pub fn unit(&self, k: usize) -> &[f32] {
-        let area = self.height * self.width;
-        &self.values[k * area..(k + 1) * area]
+    pub fn unit(&self, k: usize) -> impl Iterator<Item = f32> {
+        self.places().map(move |units| units[k])
     }
 }
 

@@ -199,11 +199,12 @@ impl Shape {
     pub(super) fn copy(&self, maps: &[f32], out: &mut Activations) {
         let values = self.cleared(out);
         if self.channels_last {
-            for k in 0..self.channels {
-                values.extend(maps.iter().skip(k).step_by(self.channels));
-            }
-        } else {
             values.extend_from_slice(maps);
+        } else {
+            let area = maps.len() / self.channels;
+            for place in 0..area {
+                values.extend(maps.iter().skip(place).step_by(area));
+            }
         }
     }
 
@@ -211,10 +212,7 @@ impl Shape {
     pub(super) fn dequantize(&self, maps: &[u8], from: Quantization, out: &mut Activations) {
         let Quantization { scale, zero_point } = from;
         let real = |byte: &u8| scale * (i32::from(*byte) - i32::from(zero_point)) as f32;
-        let values = self.cleared(out);
-        for k in 0..self.channels {
-            values.extend(maps.iter().skip(k).step_by(self.channels).map(real));
-        }
+        self.cleared(out).extend(maps.iter().map(real));
     }
 
     fn cleared<'a>(&self, out: &'a mut Activations) -> &'a mut Vec<f32> {

@@ -18,6 +18,7 @@ mod metadata;
 mod ort;
 mod preprocess;
 mod quantized;
+mod resize;
 mod tract;
 mod wire;
 
@@ -169,11 +170,8 @@ impl Network {
     /// # Errors
     /// `Skip` for a frame whose size and pixels do not agree.
     pub fn prepare(&mut self, frame: &Frame) -> Result<()> {
-        self.preprocess.resize(frame)?;
-        let mut write = |tensor: Picture| match tensor {
-            Picture::Bytes(tensor) => self.preprocess.write_bytes(tensor),
-            Picture::Floats(tensor) => self.preprocess.normalize(tensor),
-        };
+        self.preprocess.check(frame)?;
+        let mut write = |tensor: Picture| self.preprocess.write(frame, tensor);
         self.engine.fill(&mut write).map_err(Error::invalid)
     }
 

@@ -1,9 +1,7 @@
 //! From a frame to what the network takes: stretched to its input size, normalized.
 
-use fast_image_resize::images::{Image, ImageRef};
-use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
-
-use super::backend::{Takes, Values};
+use super::backend::{Picture, Takes, Values};
+use super::resize::{Pixel, Resizer};
 use crate::error::{Error, Result};
 use crate::frame::Frame;
 use crate::geometry::Size;
@@ -24,8 +22,6 @@ pub(super) struct Format {
 #[derive(Debug)]
 pub(super) struct Preprocess {
     resizer: Resizer,
-    options: ResizeOptions,
-    resized: Image<'static>,
     format: Format,
     channels_last: bool,
     /// What a byte becomes, a channel of the network.
@@ -47,10 +43,7 @@ impl Preprocess {
         let numbers = std::array::from_fn(|c| std::array::from_fn(|pixel| number(c, pixel)));
         let bytes = std::array::from_fn(|c| std::array::from_fn(|pixel| byte(c, pixel)));
         Self {
-            resizer: Resizer::new(),
-            // Bilinear, widened to the source's pixels where it shrinks: antialiased.
-            options: ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear)),
-            resized: Image::new(format.size.width, format.size.height, PixelType::U8x3),
+            resizer: Resizer::new(format.size),
             format,
             channels_last: takes.channels_last,
             numbers,
@@ -62,42 +55,53 @@ impl Preprocess {
         &self.format
     }
 
-    /// Stretches the whole frame to the input size.
-    pub(super) fn resize(&mut self, frame: &Frame) -> Result<()> {
-        ImageRef::new(frame.size.width, frame.size.height, &frame.rgb, PixelType::U8x3)
-            .map_err(|error| error.to_string())
-            .and_then(|source| {
-                self.resizer
-                    .resize(&source, &mut self.resized, &self.options)
-                    .map_err(|error| error.to_string())
-            })
-            .map_err(|error| {
-                Error::skip(format!("cannot resize a frame of {}: {error}", frame.size))
-            })
+    /// Refuses a frame whose size and pixels do not agree.
+    ///
+    /// # Errors
+    /// `Skip`: the next frame may be fine.
+    pub(super) fn check(&self, frame: &Frame) -> Result<()> {
+        let (size, bytes) = (frame.size, frame.rgb.len() as u64);
+        if bytes == 0 || bytes != 3 * size.area() {
+            return Err(Error::skip(format!("a frame of {size} came with {bytes} bytes")));
+        }
+        Ok(())
     }
 
-    /// Writes the resized picture, normalized, into `3 * width * height` values.
-    pub(super) fn normalize(&self, tensor: &mut [f32]) {
-        self.write(tensor, |c, byte| self.numbers[c][usize::from(byte)]);
+    /// Stretches the whole of a frame that was checked, and writes its `3 * width * height` values.
+    pub(super) fn write(&mut self, frame: &Frame, tensor: Picture) {
+        let Self { resizer, format, channels_last, numbers, bytes } = self;
+        let layout = (&*format, *channels_last);
+        match tensor {
+            Picture::Bytes(tensor) => resizer.resize(&frame.rgb, frame.size, |y, row| {
+                write_row(row, y, layout, bytes, tensor);
+            }),
+            Picture::Floats(tensor) => resizer.resize(&frame.rgb, frame.size, |y, row| {
+                write_row(row, y, layout, numbers, tensor);
+            }),
+        }
     }
+}
 
-    /// Writes the resized picture, as pixels or quantized.
-    pub(super) fn write_bytes(&self, tensor: &mut [u8]) {
-        self.write(tensor, |c, byte| self.bytes[c][usize::from(byte)]);
-    }
-
-    fn write<T>(&self, tensor: &mut [T], value: impl Fn(usize, u8) -> T) {
-        let pixels = self.resized.buffer().as_chunks::<3>().0;
-        let source = if self.format.bgr { [2, 1, 0] } else { [0, 1, 2] };
-        if self.channels_last {
-            for (to, pixel) in tensor.as_chunks_mut::<3>().0.iter_mut().zip(pixels) {
-                *to = std::array::from_fn(|c| value(c, pixel[source[c]]));
-            }
-        } else {
-            for (c, plane) in tensor.chunks_exact_mut(pixels.len()).enumerate() {
-                for (to, pixel) in plane.iter_mut().zip(pixels) {
-                    *to = value(c, pixel[source[c]]);
-                }
+/// Writes row `y` of a picture into a tensor of a format, whose channels may lie last.
+fn write_row<T: Copy>(
+    row: &[Pixel],
+    y: usize,
+    (format, channels_last): (&Format, bool),
+    tables: &[[T; 256]; 3],
+    tensor: &mut [T],
+) {
+    let start = y * row.len();
+    let source = if format.bgr { [2, 1, 0] } else { [0, 1, 2] };
+    let value = |pixel: &Pixel, c: usize| tables[c][usize::from(pixel.rgb()[source[c]])];
+    if channels_last {
+        let to = &mut tensor.as_chunks_mut::<3>().0[start..];
+        for (to, pixel) in to.iter_mut().zip(row) {
+            *to = std::array::from_fn(|c| value(pixel, c));
+        }
+    } else {
+        for (c, plane) in tensor.chunks_exact_mut(format.size.area() as usize).enumerate() {
+            for (to, pixel) in plane[start..].iter_mut().zip(row) {
+                *to = value(pixel, c);
             }
         }
     }
@@ -121,8 +125,7 @@ mod tests {
     fn run(format: Format, takes: Takes, frame: &Frame) -> Vec<f32> {
         let mut tensor = vec![f32::NAN; 3 * format.size.area() as usize];
         let mut preprocess = Preprocess::new(format, takes);
-        preprocess.resize(frame).unwrap();
-        preprocess.normalize(&mut tensor);
+        preprocess.write(frame, Picture::Floats(&mut tensor));
         tensor
     }
 
@@ -145,9 +148,8 @@ mod tests {
         let size = Size::new(2, 1);
         let values = Values::Quantized(Quantization { scale: 1.0 / 64.0, zero_point: 100 });
         let mut preprocess = Preprocess::new(format(size), Takes { values, channels_last: true });
-        preprocess.resize(&frame(size, &[255, 100, 3, 127, 150, 4])).unwrap();
         let mut bytes = [0; 6];
-        preprocess.write_bytes(&mut bytes);
+        preprocess.write(&frame(size, &[255, 100, 3, 127, 150, 4]), Picture::Bytes(&mut bytes));
         assert_eq!(bytes, [164, 100, 255, 100, 164, 255]);
     }
 
@@ -160,8 +162,8 @@ mod tests {
 
     #[test]
     fn a_frame_with_too_few_pixels_loses_only_itself() {
-        let mut preprocess = Preprocess::new(format(Size::new(4, 4)), NORMALIZED);
-        let error = preprocess.resize(&frame(Size::new(9, 9), &[0; 12])).unwrap_err();
+        let preprocess = Preprocess::new(format(Size::new(4, 4)), NORMALIZED);
+        let error = preprocess.check(&frame(Size::new(9, 9), &[0; 12])).unwrap_err();
         assert_eq!(error.kind(), crate::error::ErrorKind::Skip);
     }
 }

@@ -18,8 +18,9 @@ use crate::int8::Quantization;
 /// A network ready to run.
 #[derive(Debug)]
 pub(super) struct Engine {
-    /// The network runs in it: int8 operators divide their work among its threads.
-    pool: ThreadPool,
+    /// The network runs in it, so that int8 operators divide their work among its threads; none
+    /// where there is to be one thread, the caller's.
+    pool: Option<ThreadPool>,
     state: TypedSimpleState,
     /// The input tensor; shared with tract only during a run.
     input: Arc<Tensor>,
@@ -49,7 +50,11 @@ impl Engine {
 
     fn run_plan(&mut self, out: &mut Activations) -> TractResult<()> {
         let (state, input) = (&mut self.state, &self.input);
-        let outputs = self.pool.install(|| state.run(tvec!(TValue::from_const(input.clone()))))?;
+        let mut run = || state.run(tvec!(TValue::from_const(input.clone())));
+        let outputs = match &self.pool {
+            Some(pool) => pool.install(run)?,
+            None => run()?,
+        };
         let maps = outputs[0].try_as_plain_ram()?;
         let logits = outputs[1].try_as_plain_ram()?;
         match self.features {
@@ -120,10 +125,14 @@ fn build(checked: &Checked, size: Size, means: Means) -> Result<Engine, String> 
         .and_then(|plan| plan.spawn())
         .map_err(|error| explain(&error))?;
     let input = Tensor::zero_dt(kind, &dims).map_err(|error| explain(&error))?.into_arc_tensor();
-    let pool = ThreadPoolBuilder::new()
-        .num_threads(means.threads)
-        .thread_name(|i| format!("network {i}"))
-        .build()
+    let pool = (means.threads > 1)
+        .then(|| {
+            ThreadPoolBuilder::new()
+                .num_threads(means.threads)
+                .thread_name(|i| format!("network {i}"))
+                .build()
+        })
+        .transpose()
         .map_err(|error| format!("cannot start {} threads: {error}", means.threads))?;
     let mut engine = Engine { pool, state, input, takes, shape, features, report };
     engine.run_plan(&mut Activations::default()).map_err(|error| explain(&error))?;

@@ -36,9 +36,14 @@ pub fn read_json(path: &Path) -> serde_json::Value {
     serde_json::from_reader(BufReader::new(file)).unwrap()
 }
 
+/// Channel by channel, as ONNX has them.
+pub fn channels_first(features: &Features) -> Vec<f32> {
+    (0..features.channels).flat_map(|k| features.unit(k)).collect()
+}
+
 /// `M_c(x, y) = sum_k w_k^c f_k(x, y)`, summed in f64.
 pub fn cam(head: &Head, features: &Features, class: usize) -> Vec<f32> {
-    let Head::Linear { channels, weights } = head else { return features.unit(class).to_vec() };
+    let Head::Linear { channels, weights } = head else { return features.unit(class).collect() };
     let mut map = vec![0f64; features.height * features.width];
     for (k, weight) in weights[class * channels..(class + 1) * channels].iter().enumerate() {
         for (sum, value) in map.iter_mut().zip(features.unit(k)) {

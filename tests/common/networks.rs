@@ -8,7 +8,7 @@ use camlive::network::activations::Activations;
 use camlive::network::{ModelOptions, Network};
 use serde_json::Value;
 
-use super::{Array, cam, read_json, read_npy};
+use super::{Array, cam, channels_first, read_json, read_npy};
 
 pub fn folder() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/networks")
@@ -88,7 +88,7 @@ pub fn assert_reproduces(name: &str, entry: &Value, network: &mut Network) {
     let shape = [out.features.channels, out.features.height, out.features.width];
     assert_eq!(&shape[..], &features.shape[..], "{name}");
     assert_eq!(network.map_size(), Size::new(shape[2] as u32, shape[1] as u32), "{name}");
-    assert_close(name, &out.features.values, &features.values, tolerance("features"), relative);
+    assert_close(name, &channels_first(&out.features), &features.values, tolerance("features"), relative);
 
     let logits: Array<f32> = recorded(name, "logits");
     assert_eq!(network.classes(), number(&entry["classes"]), "{name}");

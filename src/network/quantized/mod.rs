@@ -26,7 +26,6 @@ pub(super) mod unfold;
 mod window;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::Arc;
 
 use tract_onnx::pb::attribute_proto::AttributeType;
 use tract_onnx::pb::{AttributeProto, GraphProto, ModelProto, NodeProto};
@@ -108,7 +107,7 @@ pub(super) fn rewrite(checked: &Checked, size: Size, isa: Isa) -> Result<Rewritt
         .operators
         .into_iter()
         .filter(|(name, _)| used.contains(name.as_str()))
-        .map(|(name, operator)| (name, Int8(Arc::new(operator))))
+        .map(|(name, operator)| (name, Int8::new(operator)))
         .collect();
     let report = Report { isa: Some(isa), operators: operators.len(), left };
     Ok(Rewritten { proto, operators, input, features, report })

@@ -176,11 +176,26 @@ fn linear(shape: &[usize], inputs: usize, outputs: usize) -> TractResult<TVec<us
 
 /// An operator with its place in tract's graph.
 #[derive(Debug, Clone)]
-pub(in crate::network) struct Int8(pub(super) Arc<Operator>);
+pub(in crate::network) struct Int8 {
+    operator: Arc<Operator>,
+    /// The shape of its output, where that is not the operator's but holds the same bytes.
+    reshaped: Option<TVec<usize>>,
+}
+
+impl Int8 {
+    pub(super) fn new(operator: Operator) -> Self {
+        Self { operator: Arc::new(operator), reshaped: None }
+    }
+
+    fn output_shape(&self, inputs: &[&[usize]]) -> TractResult<TVec<usize>> {
+        let shape = self.operator.output_shape(inputs)?;
+        Ok(self.reshaped.clone().unwrap_or(shape))
+    }
+}
 
 impl PartialEq for Int8 {
     fn eq(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.0, &other.0)
+        Arc::ptr_eq(&self.operator, &other.operator) && self.reshaped == other.reshaped
     }
 }
 
@@ -188,7 +203,7 @@ impl Eq for Int8 {}
 
 impl Expansion for Int8 {
     fn name(&self) -> StaticName {
-        self.0.name().into()
+        self.operator.name().into()
     }
 
     fn rules<'r, 'p: 'r, 's: 'r>(
@@ -199,9 +214,9 @@ impl Expansion for Int8 {
     ) -> InferenceResult {
         check_output_arity(outputs, 1)?;
         for input in inputs {
-            solver.equals(&input.datum_type, self.0.input_type())?;
+            solver.equals(&input.datum_type, self.operator.input_type())?;
         }
-        solver.equals(&outputs[0].datum_type, self.0.output_type())?;
+        solver.equals(&outputs[0].datum_type, self.operator.output_type())?;
         solver.given_all(inputs.iter().map(|i| &i.shape), move |solver, shapes: Vec<TVec<TDim>>| {
             let concrete = shapes
                 .iter()
@@ -209,7 +224,7 @@ impl Expansion for Int8 {
                 .collect::<TractResult<Vec<TVec<usize>>>>()?;
             let concrete: Vec<&[usize]> = concrete.iter().map(|shape| &shape[..]).collect();
             let to: TVec<TDim> =
-                self.0.output_shape(&concrete)?.iter().map(|&side| side.to_dim()).collect();
+                self.output_shape(&concrete)?.iter().map(|&side| side.to_dim()).collect();
             solver.equals(&outputs[0].shape, to)
         })
     }
@@ -230,7 +245,7 @@ impl Expansion for Int8 {
 
 impl Op for Int8 {
     fn name(&self) -> StaticName {
-        self.0.name().into()
+        self.operator.name().into()
     }
 
     op_as_typed_op!();
@@ -250,9 +265,9 @@ impl TypedOp for Int8 {
     fn output_facts(&self, inputs: &[&TypedFact]) -> TractResult<TVec<TypedFact>> {
         for input in inputs {
             ensure!(
-                input.datum_type == self.0.input_type(),
+                input.datum_type == self.operator.input_type(),
                 "{} of a tensor of {:?}",
-                self.0.name(),
+                self.operator.name(),
                 input.datum_type
             );
         }
@@ -260,7 +275,36 @@ impl TypedOp for Int8 {
             input.shape.as_concrete().context("an int8 operator on a shape that is not known")
         });
         let shapes = shapes.collect::<TractResult<Vec<_>>>()?;
-        Ok(tvec![self.0.output_type().fact(&self.0.output_shape(&shapes)?)])
+        Ok(tvec![self.operator.output_type().fact(&self.output_shape(&shapes)?)])
+    }
+
+    /// Lets the operator before this one give the shape that this one takes, where the tensor between
+    /// them is a vector that is only reshaped: tract would copy it.
+    fn declutter(
+        &self,
+        model: &TypedModel,
+        node: &TypedNode,
+    ) -> TractResult<Option<TypedModelPatch>> {
+        let &[input] = &node.inputs[..] else { return Ok(None) };
+        let mut before = model.node(input.node);
+        while before.op_is::<AxisOp>() && before.outputs[0].successors.len() == 1 {
+            before = model.node(before.inputs[0].node);
+        }
+        let fact = model.outlet_fact(input)?;
+        let (Some(shape), Some(maker)) = (fact.shape.as_concrete(), before.op_as::<Self>()) else {
+            return Ok(None);
+        };
+        let is_vector = shape.iter().filter(|&&side| side != 1).count() <= 1;
+        if before.id == input.node || before.outputs[0].successors.len() != 1 || !is_vector {
+            return Ok(None);
+        }
+        let mut patch = TypedModelPatch::default();
+        let inputs = patch.taps(model, &before.inputs)?;
+        let maker = Self { reshaped: Some(shape.into()), ..maker.clone() };
+        let made = patch.wire_node(&before.name, maker, &inputs)?;
+        let output = patch.wire_node(&node.name, self.clone(), &made)?;
+        patch.shunt_outside(model, node.id.into(), output[0])?;
+        Ok(Some(patch))
     }
 }
 
@@ -276,16 +320,16 @@ impl OpState for Output {
         op: &dyn Op,
         inputs: TVec<TValue>,
     ) -> TractResult<TVec<TValue>> {
-        let operator = &op.downcast_ref::<Int8>().context("the state of another operator")?.0;
+        let op = op.downcast_ref::<Int8>().context("the state of another operator")?;
         let shapes: TVec<&[usize]> = inputs.iter().map(|input| input.shape()).collect();
-        let shape = operator.output_shape(&shapes)?;
-        let kind = operator.output_type();
+        let shape = op.output_shape(&shapes)?;
+        let kind = op.operator.output_type();
         let fits = self.0.datum_type() == kind && self.0.shape() == &shape[..];
         if !fits || Arc::get_mut(&mut self.0).is_none() {
             self.0 = Tensor::zero_aligned_dt(kind, &shape, 64)?.into_arc_tensor();
         }
         let output = Arc::get_mut(&mut self.0).context("a tensor in use")?;
-        operator.run(&inputs, output)?;
+        op.operator.run(&inputs, output)?;
         Ok(tvec![TValue::from_const(self.0.clone())])
     }
 

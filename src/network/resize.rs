@@ -1,0 +1,292 @@
+//! Pictures stretched to the network's input: bilinear, and averaged where they shrink.
+//!
+//! The tables of weights are kept from frame to frame, so that a stream of frames of one size
+//! allocates nothing. Numbers are unsigned 8.8 fixed point between the two passes.
+
+use crate::geometry::Size;
+
+/// Stretches pictures to one size.
+#[derive(Debug)]
+pub(super) struct Resizer {
+    to: Size,
+    from: Size,
+    rows: Taps,
+    columns: Taps,
+    /// The weights of the columns, two neighbours at a time, each as often as a pixel has numbers.
+    pairs: Vec<[u16; 8]>,
+    /// One row of the picture once it has its height, and one number more.
+    row: Vec<u16>,
+    /// The same with pixels of four numbers, the last of which is of no account, and one pixel more.
+    wide: Vec<[u16; 4]>,
+    stretched: Vec<Pixel>,
+}
+
+/// A stretched pixel as it comes out of the sums: the halves of four numbers, of which the last is
+/// of no account.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Pixel([u16; 8]);
+
+impl Pixel {
+    /// Red, green, blue.
+    pub(super) fn rgb(&self) -> [u8; 3] {
+        std::array::from_fn(|c| (self.0[c].saturating_add(self.0[c + 4]) >> 8) as u8)
+    }
+}
+
+/// Which neighbours make up each target place along one side, and what each of them weighs.
+#[derive(Debug, Default)]
+struct Taps {
+    /// How many neighbours make up a place; the same for all, so that some weigh nothing.
+    count: usize,
+    /// The first of them, a place.
+    starts: Vec<usize>,
+    /// `count` weights a place, which add up to [`ONE`].
+    weights: Vec<u16>,
+}
+
+/// The sum of the weights; a fraction of 65536.
+const ONE: f64 = 65535.0;
+
+/// The largest distance of a neighbour, in source pixels. Where more of them fall on one target
+/// pixel, those farther from its centre are left out: the products of their small weights would
+/// vanish.
+const REACH: f64 = 128.0;
+
+impl Taps {
+    /// A triangle as wide as two pixels of the coarser side, around the centre of each target.
+    fn fill(&mut self, sources: usize, targets: usize) {
+        let scale = sources as f64 / targets as f64;
+        let reach = scale.clamp(1.0, REACH);
+        self.count = ((2.0 * reach).ceil() as usize).min(sources);
+        self.starts.clear();
+        self.weights.clear();
+        for target in 0..targets {
+            let centre = (target as f64 + 0.5) * scale;
+            let first = (centre - reach + 0.5).max(0.0) as usize;
+            let start = first.min(sources - self.count);
+            let neighbours = start..start + self.count;
+            let weight =
+                |source: usize| (1.0 - (source as f64 + 0.5 - centre).abs() / reach).max(0.0);
+            let total: f64 = neighbours.clone().map(weight).sum();
+            // Differences of rounded sums, so that they add up exactly.
+            let (mut sum, mut before) = (0.0, 0.0);
+            self.weights.extend(neighbours.map(|source| {
+                sum += weight(source);
+                let after = (sum / total * ONE).round();
+                let step = after - before;
+                before = after;
+                step as u16
+            }));
+            self.starts.push(start);
+        }
+    }
+
+    /// What a sum starts from: half of what its products lose by being cut off.
+    fn loss(&self) -> u16 {
+        (self.count / 2) as u16
+    }
+}
+
+impl Resizer {
+    pub(super) fn new(to: Size) -> Self {
+        Self {
+            to,
+            from: Size::default(),
+            rows: Taps::default(),
+            columns: Taps::default(),
+            pairs: Vec::new(),
+            row: Vec::new(),
+            wide: Vec::new(),
+            stretched: vec![Pixel([0; 8]); to.width as usize],
+        }
+    }
+
+    /// Hands the rows of a picture of size `from`, stretched, to `each`, from the top.
+    ///
+    /// # Panics
+    /// Where `rgb` is not `3 * from.width * from.height` bytes, or none.
+    pub(super) fn resize(
+        &mut self,
+        rgb: &[u8],
+        from: Size,
+        mut each: impl FnMut(usize, &[Pixel]),
+    ) {
+        let (width, height) = (from.width as usize, from.height as usize);
+        assert!(!rgb.is_empty() && rgb.len() == 3 * width * height, "not a picture of {from}");
+        if self.from != from {
+            self.fit(from);
+        }
+        let stride = 3 * width;
+        let (loss, count) = (self.rows.loss(), self.rows.count);
+        let weights = self.rows.weights.chunks_exact(count);
+        for (y, (start, weights)) in self.rows.starts.iter().zip(weights).enumerate() {
+            let sources = &rgb[start * stride..(start + count) * stride];
+            mix_rows(sources, weights, loss, &mut self.row[..stride]);
+            for (i, wide) in self.wide[..width].iter_mut().enumerate() {
+                wide.copy_from_slice(&self.row[3 * i..3 * i + 4]);
+            }
+            mix_columns(&self.wide, &self.columns, &self.pairs, &mut self.stretched);
+            each(y, &self.stretched);
+        }
+    }
+
+    fn fit(&mut self, from: Size) {
+        let (width, height) = (from.width as usize, from.height as usize);
+        self.rows.fill(height, self.to.height as usize);
+        self.columns.fill(width, self.to.width as usize);
+        self.pairs.clear();
+        for weights in self.columns.weights.chunks_exact(self.columns.count) {
+            self.pairs.extend(weights.chunks(2).map(|pair| {
+                let [a, b] = [pair[0], pair.get(1).copied().unwrap_or(0)];
+                [a, a, a, a, b, b, b, b]
+            }));
+        }
+        self.row.resize(3 * width + 1, 0);
+        self.wide.resize(width + 1, [0; 4]);
+        self.from = from;
+    }
+}
+
+/// The weighted sums of a row's neighbours, whose weights lie in pairs.
+fn mix_columns(row: &[[u16; 4]], taps: &Taps, pairs: &[[u16; 8]], to: &mut [Pixel]) {
+    // Two sums go side by side; what they start from rounds, too.
+    let start_from = taps.loss() / 2 + 64;
+    let pairs = pairs.chunks_exact(taps.count.div_ceil(2));
+    for ((to, &start), pairs) in to.iter_mut().zip(&taps.starts).zip(pairs) {
+        let sources = row[start..][..2 * pairs.len()].as_flattened().as_chunks::<8>().0;
+        let mut sums = [start_from; 8];
+        for (source, weights) in sources.iter().zip(pairs) {
+            for (sum, (&value, &weight)) in sums.iter_mut().zip(source.iter().zip(weights)) {
+                let product = u32::from(value) * u32::from(weight);
+                *sum = sum.saturating_add((product >> 16) as u16);
+            }
+        }
+        to.0 = sums;
+    }
+}
+
+/// The weighted sum of the rows that follow each other in `rows`, as 8.8 fixed point.
+fn mix_rows(rows: &[u8], weights: &[u16], loss: u16, to: &mut [u16]) {
+    /// As many sums as fit the registers of a small processor.
+    const BLOCK: usize = 32;
+    let stride = to.len();
+    let rows = || rows.chunks_exact(stride).zip(weights);
+    let (blocks, rest) = to.as_chunks_mut::<BLOCK>();
+    let done = BLOCK * blocks.len();
+    for (i, block) in blocks.iter_mut().enumerate() {
+        let mut sums = [loss; BLOCK];
+        for (row, &weight) in rows() {
+            add_row(&row[i * BLOCK..][..BLOCK], weight, &mut sums);
+        }
+        *block = sums;
+    }
+    rest.fill(loss);
+    for (row, &weight) in rows() {
+        add_row(&row[done..], weight, rest);
+    }
+}
+
+/// Adds 256 times each byte, times the weight, to its sum. In halves of the weight: the products
+/// fit 16 bits, and more of them a register.
+fn add_row(row: &[u8], weight: u16, sums: &mut [u16]) {
+    let [low, high] = weight.to_le_bytes().map(u16::from);
+    for (sum, &byte) in sums.iter_mut().zip(row) {
+        let byte = u16::from(byte);
+        *sum = sum.saturating_add(byte * high + (byte * low >> 8));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn resize(rgb: &[u8], from: Size, to: Size) -> Vec<u8> {
+        let mut out = Vec::new();
+        Resizer::new(to).resize(rgb, from, |y, row| {
+            assert_eq!(out.len(), 3 * y * to.width as usize);
+            out.extend(row.iter().flat_map(Pixel::rgb));
+        });
+        out
+    }
+
+    /// The weighted mean by the textbook, one pixel at a time in f64.
+    fn naive(rgb: &[u8], from: Size, to: Size) -> Vec<f64> {
+        let weights = |target: u32, sources: u32, targets: u32| -> Vec<f64> {
+            let scale = f64::from(sources) / f64::from(targets);
+            let centre = (f64::from(target) + 0.5) * scale;
+            let weights: Vec<f64> = (0..sources)
+                .map(|s| (1.0 - (f64::from(s) + 0.5 - centre).abs() / scale.max(1.0)).max(0.0))
+                .collect();
+            let sum: f64 = weights.iter().sum();
+            weights.iter().map(|weight| weight / sum).collect()
+        };
+        let mut out = Vec::new();
+        for y in 0..to.height {
+            let rows = weights(y, from.height, to.height);
+            for x in 0..to.width {
+                let columns = weights(x, from.width, to.width);
+                for c in 0..3 {
+                    let mut sum = 0.0;
+                    for (row, pixels) in rows.iter().zip(rgb.chunks_exact(3 * columns.len())) {
+                        for (column, pixel) in columns.iter().zip(pixels.chunks_exact(3)) {
+                            sum += row * column * f64::from(pixel[c]);
+                        }
+                    }
+                    out.push(sum);
+                }
+            }
+        }
+        out
+    }
+
+    fn sides() -> impl Strategy<Value = Size> {
+        (1u32..60, 1u32..60).prop_map(|(width, height)| Size { width, height })
+    }
+
+    proptest! {
+        #[test]
+        fn pictures_are_resized_as_by_the_textbook(
+            (from, rgb) in sides().prop_flat_map(|from| {
+                (Just(from), prop::collection::vec(any::<u8>(), 3 * from.area() as usize))
+            }),
+            to in sides(),
+        ) {
+            let found = resize(&rgb, from, to);
+            for (found, expected) in found.iter().zip(naive(&rgb, from, to)) {
+                prop_assert!((f64::from(*found) - expected).abs() < 0.75, "{found} {expected}");
+            }
+        }
+
+        #[test]
+        fn a_picture_of_one_colour_keeps_it(from in sides(), to in sides(), rgb: [u8; 3]) {
+            let out = resize(&rgb.repeat(from.area() as usize), from, to);
+            prop_assert_eq!(out, rgb.repeat(to.area() as usize));
+        }
+    }
+
+    #[test]
+    fn the_same_size_changes_nothing() {
+        let rgb: Vec<u8> = (0..=254).collect();
+        assert_eq!(resize(&rgb, Size::new(17, 5), Size::new(17, 5)), rgb);
+    }
+
+    #[test]
+    fn the_largest_picture_keeps_its_colour() {
+        for from in [Size::new(64 << 20, 1), Size::new(1, 64 << 20)] {
+            let out = resize(&[255, 128, 0].repeat(from.area() as usize), from, Size::new(3, 3));
+            assert_eq!(out, [255, 128, 0].repeat(9), "{from}");
+        }
+    }
+
+    #[test]
+    fn pictures_of_several_sizes_may_follow_each_other() {
+        let mut resizer = Resizer::new(Size::new(2, 1));
+        for from in [Size::new(4, 4), Size::new(1, 1), Size::new(9, 2)] {
+            let rgb = [7, 8, 9].repeat(from.area() as usize);
+            resizer.resize(&rgb, from, |_, row| {
+                assert!(row.iter().all(|pixel| pixel.rgb() == [7, 8, 9]));
+            });
+        }
+    }
+}
