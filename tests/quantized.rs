@@ -9,7 +9,7 @@ use camlive::frame::Frame;
 use camlive::geometry::Size;
 use camlive::network::activations::Activations;
 use camlive::network::{ModelOptions, Network};
-use common::{Array, networks, read_npy};
+use common::{Array, channels_first, networks, read_npy};
 
 const BODIES: [&str; 4] = ["squeezenet", "resnet", "mobilenetv2", "googlenet"];
 const VARIANTS: [&str; 4] = ["u8", "s8", "per-tensor", "symmetric"];
@@ -52,7 +52,8 @@ fn run(network: &mut Network, picture: &str) -> Activations {
 fn features_and_logits_are_those_of_onnx_runtime_bit_for_bit() {
     for (name, picture) in fixtures() {
         let out = run(&mut load(&name), picture);
-        assert_eq!(out.features.values, recorded::<f32>(&name, "features").values, "{name}");
+        let features = channels_first(&out.features);
+        assert_eq!(features, recorded::<f32>(&name, "features").values, "{name}");
         assert_eq!(out.logits, recorded::<f32>(&name, "logits").values, "{name}");
     }
 }

@@ -219,7 +219,9 @@ fn rewritten(
     engine.fill(&mut fill).unwrap();
     let mut out = Activations::default();
     engine.run(&mut out).unwrap();
-    ([out.features.values, out.logits], engine.report().unwrap().clone())
+    let maps = &out.features;
+    let features = (0..maps.channels).flat_map(|k| maps.unit(k)).collect();
+    ([features, out.logits], engine.report().unwrap().clone())
 }
 
 #[test]
