@@ -90,7 +90,10 @@ fn class_and_activation_map_agree_with_onnx_runtime() {
             };
             let map = cam(network.head(), &out.features, class);
             assert!(similar("cam", &map) > least, "{photograph}, {kind}");
-            assert!(similar("features", &channels_first(&out.features)) > 0.97, "{photograph}, {kind}");
+            assert!(
+                similar("features", &channels_first(&out.features)) > 0.97,
+                "{photograph}, {kind}"
+            );
             assert!(similar("logits", &out.logits) > 0.97, "{photograph}, {kind}");
         }
     }

@@ -52,7 +52,7 @@ pub fn class_activation_map(features: &Features, head: &Head, class: usize, map:
     match head {
         Head::Identity { .. } => {
             map.values.iter_mut().zip(features.unit(class)).for_each(|(to, value)| *to = value);
-        },
+        }
         Head::Linear { channels, weights } => {
             assert_eq!(*channels, features.channels, "the head belongs to another network");
             let weights = &weights[class * channels..(class + 1) * channels];

@@ -105,12 +105,7 @@ impl Resizer {
     ///
     /// # Panics
     /// Where `rgb` is not `3 * from.width * from.height` bytes, or none.
-    pub(super) fn resize(
-        &mut self,
-        rgb: &[u8],
-        from: Size,
-        mut each: impl FnMut(usize, &[Pixel]),
-    ) {
+    pub(super) fn resize(&mut self, rgb: &[u8], from: Size, mut each: impl FnMut(usize, &[Pixel])) {
         let (width, height) = (from.width as usize, from.height as usize);
         assert!(!rgb.is_empty() && rgb.len() == 3 * width * height, "not a picture of {from}");
         if self.from != from {
@@ -192,7 +187,7 @@ fn add_row(row: &[u8], weight: u16, sums: &mut [u16]) {
     let [low, high] = weight.to_le_bytes().map(u16::from);
     for (sum, &byte) in sums.iter_mut().zip(row) {
         let byte = u16::from(byte);
-        *sum = sum.saturating_add(byte * high + (byte * low >> 8));
+        *sum = sum.saturating_add(byte * high + ((byte * low) >> 8));
     }
 }
 

@@ -88,7 +88,13 @@ pub fn assert_reproduces(name: &str, entry: &Value, network: &mut Network) {
     let shape = [out.features.channels, out.features.height, out.features.width];
     assert_eq!(&shape[..], &features.shape[..], "{name}");
     assert_eq!(network.map_size(), Size::new(shape[2] as u32, shape[1] as u32), "{name}");
-    assert_close(name, &channels_first(&out.features), &features.values, tolerance("features"), relative);
+    assert_close(
+        name,
+        &channels_first(&out.features),
+        &features.values,
+        tolerance("features"),
+        relative,
+    );
 
     let logits: Array<f32> = recorded(name, "logits");
     assert_eq!(network.classes(), number(&entry["classes"]), "{name}");
