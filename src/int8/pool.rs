@@ -6,8 +6,9 @@ use super::{Clamp, Isa, Quantization, Shape, Window, expect_len, parallel, refer
 
 /// The mean over a window.
 ///
-/// `y = clamp(round(m / sy) + zy)` to 0..=255, where `m` is the sum of the dequantized bytes
-/// `sx * (x - zx)`, added in `f32` row by row, divided by their number.
+/// `y = clamp(round(m / sy + zy))` to 0..=255, where `m` is the sum of the dequantized bytes
+/// `sx * (x - zx)`, added in `f32` row by row, divided by their number. A window that is the whole
+/// picture, without padding, is a [`GlobalAveragePool`].
 #[derive(Debug, Clone)]
 pub struct AveragePool {
     window: Window,
@@ -51,6 +52,11 @@ impl AveragePool {
     /// # Panics
     /// If a buffer is not as long as its shape says.
     pub fn run(&self, input: &[u8], shape: Shape, output: &mut [u8]) {
+        if self.window.kernel == [shape.height, shape.width] && self.window.pads == [0; 4] {
+            let pool = GlobalAveragePool { input: self.input, output: self.output, isa: self.isa };
+            pool.run(input, shape, output);
+            return;
+        }
         let to = self.output_shape(shape);
         expect_len("input", input.len(), shape.len());
         expect_len("output", output.len(), to.len());
@@ -92,7 +98,7 @@ impl Kernel for Average<'_> {
             let area = pool.window.kernel[0] * pool.window.kernel[1];
             let count = if pool.count_include_pad { area } else { count } as f32;
             for (byte, sum) in bytes.iter_mut().zip(sums) {
-                *byte = arithmetic::quantize(sum / count, pool.output, Clamp::NONE);
+                *byte = reference::average_to_byte(sum / count, pool.output);
             }
         }
     }

@@ -1,7 +1,7 @@
 //! The operators as they are defined, one output at a time: never optimised, so that they can be
 //! read, and the oracle of every test of an instruction set.
 
-use super::arithmetic::{Adder, Requantizer, dequantize, quantize, requantize};
+use super::arithmetic::{Adder, Requantizer, dequantize, quantize, requantize, round_to_byte};
 use super::{Clamp, Quantization, Shape, Window};
 
 /// The weights and sizes of a convolution.
@@ -116,9 +116,15 @@ pub(super) fn average_pool(
                 count += 1;
             });
             let mean = sum / if count_include_pad { area } else { count } as f32;
-            output[place * shape.channels + channel] = quantize(mean, to, Clamp::NONE);
+            output[place * shape.channels + channel] = average_to_byte(mean, to);
         }
     }
+}
+
+/// Unlike elsewhere the zero point is added before rounding.
+#[inline(always)]
+pub(super) fn average_to_byte(mean: f32, to: Quantization) -> u8 {
+    round_to_byte(mean / to.scale + f32::from(to.zero_point), 0, Clamp::NONE)
 }
 
 pub(super) fn max_pool(window: &Window, input: &[u8], shape: Shape, output: &mut [u8]) {

@@ -74,8 +74,8 @@ impl Window {
         }
     }
 
-    /// The shape of the output of a pool.
-    pub(super) fn output_shape(&self, shape: Shape) -> Shape {
+    /// The shape of the output of a pool; one pixel a place of the window.
+    pub fn output_shape(&self, shape: Shape) -> Shape {
         let [height, width] = self.places(shape);
         Shape { height, width, channels: shape.channels }
     }

@@ -97,37 +97,51 @@ impl<'a> Graph<'a> {
 
     /// The shape of a weight, quantized or not.
     pub(super) fn shape(&self, tensor: &str) -> Option<Vec<usize>> {
-        let tensor = match self.producer(tensor) {
-            Some((node, 0)) if node.op_type == "DequantizeLinear" => node.input.first()?,
-            _ => tensor,
-        };
-        let sides = self.initializer(tensor)?.dims.iter();
-        sides.map(|&side| usize::try_from(side).ok()).collect()
+        let mut tensor = tensor;
+        for _ in 0..MAX_DEPTH {
+            let proto = match self.producer(tensor) {
+                None => self.initializer(tensor),
+                Some((node, _)) if node.op_type == "Constant" => {
+                    attribute(node, "value").and_then(|value| value.t.as_ref())
+                }
+                Some((node, _)) => {
+                    let keeps = ["DequantizeLinear", "QuantizeLinear", "Identity", "Cast"];
+                    if !keeps.contains(&node.op_type.as_str()) {
+                        return None;
+                    }
+                    tensor = node.input.first()?;
+                    continue;
+                }
+            };
+            return proto?.dims.iter().map(|&side| usize::try_from(side).ok()).collect();
+        }
+        None
     }
 
-    /// Whether `tensor` is a constant of unsigned bytes.
-    pub(super) fn is_u8(&self, tensor: &str) -> bool {
-        self.is_of(tensor, DataType::Uint8)
-    }
-
-    /// Whether `tensor` is a constant of signed bytes.
-    pub(super) fn is_i8(&self, tensor: &str) -> bool {
-        self.is_of(tensor, DataType::Int8)
-    }
-
-    fn is_of(&self, tensor: &str, wanted: DataType) -> bool {
-        let kind = match self.producer(tensor) {
-            Some((node, 0)) if node.op_type == "Constant" => {
-                attribute(node, "value").and_then(|value| value.t.as_ref())
-            }
-            _ => self.initializer(tensor),
-        };
-        kind.is_some_and(|t| t.data_type == wanted as i32)
+    /// The type of the constant `tensor`, as far as it can be read without computing it.
+    pub(super) fn kind(&self, tensor: &str) -> Option<DataType> {
+        let mut tensor = tensor;
+        for _ in 0..MAX_DEPTH {
+            let kind = match self.producer(tensor) {
+                None => self.initializer(tensor).map(|t| t.data_type),
+                Some((node, 0)) if node.op_type == "Identity" => {
+                    tensor = node.input.first()?;
+                    continue;
+                }
+                Some((node, 0)) if node.op_type == "Cast" => Some(int(node, "to", 0) as i32),
+                Some((node, 0)) if node.op_type == "Constant" => {
+                    attribute(node, "value").and_then(|value| Some(value.t.as_ref()?.data_type))
+                }
+                _ => None,
+            };
+            return DataType::try_from(kind?).ok();
+        }
+        None
     }
 
     /// The range of the 8-bit type of a zero point; u8 where there is none.
     fn integer_range(&self, zero_point: Option<&String>) -> (f32, f32) {
-        let signed = zero_point.is_some_and(|name| self.is_i8(name));
+        let signed = zero_point.and_then(|name| self.kind(name)) == Some(DataType::Int8);
         if signed { (-128.0, 127.0) } else { (0.0, 255.0) }
     }
 }

@@ -187,7 +187,7 @@ fn add_row(row: &[u8], weight: u16, sums: &mut [u16]) {
     let [low, high] = weight.to_le_bytes().map(u16::from);
     for (sum, &byte) in sums.iter_mut().zip(row) {
         let byte = u16::from(byte);
-        *sum = sum.saturating_add(byte * high + (byte * low >> 8));
+        *sum = sum.saturating_add(byte * high + ((byte * low) >> 8));
     }
 }
 

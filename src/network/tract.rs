@@ -95,7 +95,7 @@ impl backend::Engine for Engine {
 
 fn build(checked: &Checked, size: Size, means: Means) -> Result<Engine, String> {
     let rewritten = match means.isa {
-        Some(isa) => quantized::rewrite(&checked.proto, isa, checked.input.channels_last)?,
+        Some(isa) => quantized::rewrite(checked, size, isa)?,
         None => Rewritten::untouched(&checked.proto),
     };
     let takes = match rewritten.input {

@@ -47,7 +47,7 @@ pub fn cam(head: &Head, features: &Features, class: usize) -> Vec<f32> {
     let mut map = vec![0f64; features.height * features.width];
     for (k, weight) in weights[class * channels..(class + 1) * channels].iter().enumerate() {
         for (sum, value) in map.iter_mut().zip(features.unit(k)) {
-            *sum += f64::from(*weight) * f64::from(*value);
+            *sum += f64::from(*weight) * f64::from(value);
         }
     }
     map.into_iter().map(|v| v as f32).collect()

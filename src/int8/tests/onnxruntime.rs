@@ -37,16 +37,22 @@ fn sums_that_only_one_order_of_roundings_hits() {
 }
 
 #[test]
-fn averages_are_rounded_before_the_zero_point_is_added() {
+fn averages_add_the_zero_point_before_they_round_unless_they_are_of_the_whole_picture() {
     let from = Quantization { scale: 1.0, zero_point: 0 };
-    let shape = Shape { height: 1, width: 1, channels: 1 };
-    for (zero_point, byte, expected) in [(1, 1, 1), (2, 1, 2), (1, 3, 3), (0, 1, 0)] {
+    // Zero point, byte, its half in a part of the picture, in the whole of it.
+    for (zero_point, byte, part, whole) in [(1, 1, 2, 1), (2, 1, 2, 2), (1, 3, 2, 3), (0, 1, 0, 0)]
+    {
         let to = Quantization { scale: 2.0, zero_point };
         for isa in Isa::available() {
-            let mut output = [9];
             let pool = AveragePool::new(Window::POINT, false, from, to, isa).unwrap();
-            pool.run(&[byte], shape, &mut output);
-            assert_eq!(output, [expected], "{isa}");
+            let average = |width: usize| {
+                let mut output = vec![9; width];
+                let shape = Shape { height: 1, width, channels: 1 };
+                pool.run(&vec![byte; width], shape, &mut output);
+                output
+            };
+            assert_eq!(average(3), [part; 3], "{isa}");
+            assert_eq!(average(1), [whole], "{isa}");
         }
     }
 }

@@ -1,30 +1,43 @@
 //! Quantized networks in integers: what stands between DequantizeLinear and QuantizeLinear nodes
 //! becomes operators of [`int8`](crate::int8), which tract then runs as its own.
 //!
-//! The rewrite works on the ONNX graph, where the integer weights still are what they were:
-//! [`unfold`] first brings the operators of ONNX Runtime's own quantized form (QLinearConv and its
-//! like) into that of QuantizeLinear and DequantizeLinear nodes, [`plan`] reads int8 operators out
-//! of it, and [`operator`] is such an operator in tract's graph. What fits none of them is left to
-//! tract, which computes it in f32, and is reported.
+//! The rewrite works on the ONNX graph, where the integer weights still are what they were. When a
+//! network is loaded, [`unfold`] brings the operators of ONNX Runtime's own quantized form
+//! (QLinearConv and its like) into that of QuantizeLinear and DequantizeLinear nodes, which
+//! [`read`] checks, [`propagate`] puts these around operators that only move numbers, and
+//! [`padding`] takes Pad nodes into convolutions. When the size of the picture is known, [`plan`]
+//! reads int8 operators out of the graph, with the help of [`pictures`] and [`window`], [`place`]
+//! puts them there, and [`operator`] is such an operator in tract's graph. What fits none of them
+//! is left to tract, which computes it in f32, and is reported.
 //!
 //! Pictures lie channels last between int8 operators: the tensor `t` of the graph is `t` with a
 //! suffix there, and a Transpose stands where other operators read or write it.
 
 mod operator;
+mod padding;
+mod pictures;
+mod place;
 mod plan;
+mod propagate;
 mod read;
+#[cfg(test)]
+mod tests;
 pub(super) mod unfold;
+mod window;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use tract_onnx::pb::attribute_proto::AttributeType;
 use tract_onnx::pb::{AttributeProto, GraphProto, ModelProto, NodeProto};
 
-use super::check;
+use super::check::{self, Checked, Input};
 use super::graph::{Graph, title};
+use crate::geometry::Size;
 use crate::int8::{Add, AddSpec, Isa, Operand, Quantization, Quantize};
 pub(super) use operator::Int8;
 use operator::Operator;
+use pictures::Dims;
+use place::{Placed, transpose};
 use plan::{Planned, Planner};
 use read::{Misfit, input, output};
 
@@ -67,34 +80,28 @@ const INT8: &str = "CamliveInt8";
 /// Where an operator is put out channels last.
 const CHANNELS_LAST: &str = "/channels_last";
 
-/// Rewrites a checked network, whose outputs are its feature maps and logits, for an instruction
-/// set. `channels_last` tells how its input lies.
+/// Rewrites a checked network for pictures of `size` and an instruction set.
 ///
 /// # Errors
-/// Where the quantization of a node contradicts itself; names the node.
-pub(super) fn rewrite(
-    proto: &ModelProto,
-    isa: Isa,
-    channels_last: bool,
-) -> Result<Rewritten, String> {
-    let graph = proto.graph.as_ref().ok_or("it holds no graph")?;
-    let mut rewrite = Rewrite::new(graph, isa);
+/// Where what a node says contradicts itself; names the node.
+pub(super) fn rewrite(checked: &Checked, size: Size, isa: Isa) -> Result<Rewritten, String> {
+    let graph = checked.proto.graph.as_ref().ok_or("it holds no graph")?;
+    let Input { name, channels_last, .. } = &checked.input;
+    let (height, width) = (Some(size.height as usize), Some(size.width as usize));
+    let dims = if *channels_last { [height, width, Some(3)] } else { [Some(3), height, width] };
+    let mut rewrite = Rewrite::new(graph, pictures::pictures(&Graph::new(graph), name, dims), isa);
     rewrite.plan()?;
     let mut placed = rewrite.place()?;
-    let left = rewrite.left;
-    let mut proto = proto.clone();
+    let mut left = rewrite.left;
+    let mut proto = checked.proto.clone();
     let graph = proto.graph.as_mut().ok_or("it holds no graph")?;
-    let weights: HashSet<&str> = graph.initializer.iter().map(|t| t.name.as_str()).collect();
-    let input = graph
-        .input
-        .iter()
-        .find(|value| !weights.contains(value.name.as_str()))
-        .and_then(|value| placed.take_bytes(&value.name, channels_last));
+    let input = placed.take_bytes(name, *channels_last);
     graph.node = placed.nodes;
-    let features = give_bytes(graph);
+    let features = place::give_bytes(graph);
     let outputs = graph.output.iter().map(|value| value.name.clone()).collect::<Vec<_>>();
     let [features_name, logits] = &outputs[..] else { return Err("not two outputs".into()) };
     check::keep(graph, [features_name, logits]);
+    add_left(graph, &mut left);
     let used: HashSet<&str> = graph.node.iter().map(|node| node.name.as_str()).collect();
     let operators: HashMap<_, _> = placed
         .operators
@@ -104,6 +111,29 @@ pub(super) fn rewrite(
         .collect();
     let report = Report { isa: Some(isa), operators: operators.len(), left };
     Ok(Rewritten { proto, operators, input, features, report })
+}
+
+/// Lists the nodes that still read dequantized numbers.
+fn add_left(graph: &GraphProto, left: &mut Vec<Left>) {
+    let lookup = Graph::new(graph);
+    let dequantized = |tensor: &str| {
+        lookup.producer(tensor).is_some_and(|(node, _)| node.op_type == "DequantizeLinear")
+    };
+    for node in &graph.node {
+        let title = title(node);
+        let why = if node.op_type.ends_with("Integer") {
+            "it is quantized as the network runs"
+        } else if dequantized(input(node, 0)) {
+            "its output is not quantized"
+        } else if node.input.iter().any(|tensor| dequantized(tensor)) {
+            "its first input is not quantized"
+        } else {
+            continue;
+        };
+        if node.op_type != "QuantizeLinear" && left.iter().all(|left| left.node != title) {
+            left.push(Left { node: title, why: why.to_owned() });
+        }
+    }
 }
 
 impl Rewritten {
@@ -125,7 +155,7 @@ struct Rewrite<'a> {
 }
 
 impl<'a> Rewrite<'a> {
-    fn new(graph: &'a GraphProto, isa: Isa) -> Self {
+    fn new(graph: &'a GraphProto, pictures: HashMap<&'a str, Dims>, isa: Isa) -> Self {
         let mut readers: HashMap<&str, Vec<usize>> = HashMap::new();
         for (i, node) in graph.node.iter().enumerate() {
             node.input.iter().for_each(|name| readers.entry(name).or_default().push(i));
@@ -133,7 +163,7 @@ impl<'a> Rewrite<'a> {
         for value in &graph.output {
             readers.entry(&value.name).or_default().push(graph.node.len());
         }
-        let planner = Planner { graph: Graph::new(graph), isa };
+        let planner = Planner { graph: Graph::new(graph), pictures, isa };
         Self { planner, planned: BTreeMap::new(), readers, left: Vec::new() }
     }
 
@@ -168,11 +198,12 @@ impl<'a> Rewrite<'a> {
     }
 
     /// What to call the operator whose result `node` quantizes, or that it is.
-    fn named(&self, node: &NodeProto) -> String {
-        match self.planner.graph.producer(input(node, 0)) {
-            Some((computes, _)) if node.op_type == "QuantizeLinear" => title(computes),
-            _ => title(node),
-        }
+    fn named(&self, node: &'a NodeProto) -> String {
+        let computes = match node.op_type.as_str() {
+            "QuantizeLinear" => self.planner.graph.producer(self.planner.before_activation(node)),
+            _ => None,
+        };
+        title(computes.map_or(node, |(computes, _)| computes))
     }
 
     /// An addition, joined with the later of the convolutions before it that nothing else reads.
@@ -263,78 +294,6 @@ impl<'a> Rewrite<'a> {
             channels_last.insert(makes);
         }
         Ok(placed)
-    }
-}
-
-/// A graph's nodes, some of which stand for int8 operators.
-#[derive(Default)]
-struct Placed {
-    nodes: Vec<NodeProto>,
-    /// By the names of their nodes.
-    operators: HashMap<String, Operator>,
-    /// Of the operators that make bytes of numbers, likewise.
-    quantizations: HashMap<String, Quantization>,
-}
-
-impl Placed {
-    fn push(&mut self, name: &str, inputs: Vec<String>, makes: String, operator: Operator) {
-        self.nodes.push(NodeProto {
-            name: name.to_owned(),
-            op_type: INT8.to_owned(),
-            input: inputs,
-            output: vec![makes],
-            ..Default::default()
-        });
-        self.operators.insert(name.to_owned(), operator);
-    }
-
-    /// Lets the input `name` take bytes, channels last, where all that read it make the same bytes
-    /// of it. Says how these read.
-    fn take_bytes(&mut self, name: &str, channels_last: bool) -> Option<Quantization> {
-        let reads = |node: &NodeProto| node.input.iter().any(|input| input == name);
-        let mut read = None;
-        for node in self.nodes.iter().filter(|node| reads(node)) {
-            let quantization = *self.quantizations.get(&node.name)?;
-            if read.is_some_and(|read| read != quantization) {
-                return None;
-            }
-            read = Some(quantization);
-        }
-        for node in self.nodes.iter_mut().filter(|node| reads(node)) {
-            self.operators.remove(&node.name);
-            let perm = if channels_last { [0, 1, 2, 3] } else { [0, 3, 1, 2] };
-            *node = transpose(name, node.output[0].clone(), perm);
-        }
-        read
-    }
-}
-
-/// Lets the feature maps be given as bytes, channels last, where they are the bytes of an int8
-/// operator. Says how these read.
-fn give_bytes(graph: &mut GraphProto) -> Option<Quantization> {
-    let lookup = Graph::new(graph);
-    let (dequantize, 0) = lookup.producer(&graph.output.first()?.name)? else { return None };
-    if dequantize.op_type != "DequantizeLinear" {
-        return None;
-    }
-    let quantization = read::quantization(&lookup, dequantize).ok()?;
-    let bytes = format!("{}{CHANNELS_LAST}", input(dequantize, 0));
-    if lookup.producer(&bytes)?.0.op_type != INT8 {
-        return None;
-    }
-    graph.output[0].name = bytes;
-    Some(quantization)
-}
-
-fn transpose(from: &str, to: String, perm: [i64; 4]) -> NodeProto {
-    let perm = AttributeProto { ints: perm.to_vec(), ..attribute_of("perm", AttributeType::Ints) };
-    NodeProto {
-        name: format!("{to}/transpose"),
-        op_type: "Transpose".to_owned(),
-        input: vec![from.to_owned()],
-        output: vec![to],
-        attribute: vec![perm],
-        ..Default::default()
     }
 }
 

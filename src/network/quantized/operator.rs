@@ -25,8 +25,10 @@ pub(super) enum Operator {
     GlobalAveragePool(GlobalAveragePool),
     /// Pictures of the same height and width.
     Concat(Concat),
-    /// `[1, inputs]`, to f32.
+    /// Rows of inputs, to f32.
     FullyConnected(FullyConnected),
+    /// Rows of inputs.
+    Linear(Box<Convolution>),
     /// Any shape.
     Requantize(Requantize),
     /// Any shape, from f32.
@@ -43,6 +45,7 @@ impl Operator {
             Self::GlobalAveragePool(_) => "GlobalAveragePool",
             Self::Concat(_) => "Concat",
             Self::FullyConnected(_) => "FullyConnected",
+            Self::Linear(_) => "Linear",
             Self::Requantize(_) => "Requantize",
             Self::Quantize(_) => "Quantize",
         }
@@ -61,9 +64,10 @@ impl Operator {
         let first = *inputs.first().context("an operator without input")?;
         let to = match self {
             Self::Requantize(_) | Self::Quantize(_) => return Ok(first.into()),
-            Self::FullyConnected(op) => {
-                ensure!(first == [1, op.inputs()], "an input of shape {first:?}");
-                return Ok(tvec![1, op.outputs()]);
+            Self::FullyConnected(op) => return linear(first, op.inputs(), op.outputs()),
+            Self::Linear(op) => {
+                let outputs = op.output_shape(rows(first)).channels;
+                return linear(first, op.input_channels(), outputs);
             }
             Self::Convolution(op) => {
                 let shape = picture(first)?;
@@ -116,7 +120,9 @@ impl Operator {
         let bytes =
             |i: usize| -> TractResult<&[u8]> { inputs[i].try_as_plain_ram()?.as_slice::<u8>() };
         if let Self::FullyConnected(op) = self {
-            op.run(bytes(0)?, output.try_as_plain_ram_mut()?.as_slice_mut::<f32>()?);
+            let mut view = output.try_as_plain_ram_mut()?;
+            let to = view.as_slice_mut::<f32>()?.chunks_exact_mut(op.outputs());
+            bytes(0)?.chunks_exact(op.inputs()).zip(to).for_each(|(from, to)| op.run(from, to));
             return Ok(());
         }
         let mut view = output.try_as_plain_ram_mut()?;
@@ -137,6 +143,7 @@ impl Operator {
                 op.run(&inputs, pixels, to);
             }
             Self::FullyConnected(_) => unreachable!("it has run"),
+            Self::Linear(op) => op.run(bytes(0)?, rows(inputs[0].shape()), None, to),
             Self::Requantize(op) => op.run(bytes(0)?, to),
             Self::Quantize(op) => op.run(inputs[0].try_as_plain_ram()?.as_slice::<f32>()?, to),
         }
@@ -150,6 +157,21 @@ fn picture(shape: &[usize]) -> TractResult<Shape> {
         [1, height, width, channels] => Ok(Shape { height, width, channels }),
         _ => bail!("a tensor of shape {shape:?} is no picture"),
     }
+}
+
+/// The rows of a tensor, as the pixels of a picture.
+fn rows(shape: &[usize]) -> Shape {
+    let (channels, rows) =
+        shape.split_last().map_or((0, 1), |(&last, rest)| (last, rest.iter().product()));
+    Shape { height: 1, width: rows, channels }
+}
+
+/// The shape of the output of a linear layer.
+fn linear(shape: &[usize], inputs: usize, outputs: usize) -> TractResult<TVec<usize>> {
+    let Some((&last, rest)) = shape.split_last() else { bail!("a linear layer of a number") };
+    ensure!(last == inputs, "{last} values for a linear layer of {inputs}");
+    ensure!(!shape.contains(&0) && inputs > 0 && outputs > 0, "a linear layer without values");
+    Ok(rest.iter().copied().chain([outputs]).collect())
 }
 
 /// An operator with its place in tract's graph.

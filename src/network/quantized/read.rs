@@ -1,8 +1,9 @@
 //! What the quantization nodes of a graph say.
 
 use tract_onnx::pb::NodeProto;
+use tract_onnx::pb::tensor_proto::DataType;
 
-use super::super::graph::{Graph, int, title};
+use super::super::graph::{Graph, attribute, int, title};
 use crate::int8::Quantization;
 
 /// Why an operator is not run in int8.
@@ -35,60 +36,138 @@ pub(super) fn output(node: &NodeProto) -> &str {
     node.output.first().map_or("", |name| name.as_str())
 }
 
-/// The scales of a QuantizeLinear or DequantizeLinear node: one, or one a place along its axis.
-fn scales(graph: &Graph, node: &NodeProto) -> Fit<Vec<f32>> {
+/// Checks what a QuantizeLinear or DequantizeLinear node says, whoever is to run it.
+///
+/// # Errors
+/// Where it cannot be meant; names the node and the constant.
+pub(super) fn check(graph: &Graph, node: &NodeProto) -> Result<(), String> {
+    let (data, scale, zero_point) = (input(node, 0), input(node, 1), input(node, 2));
+    let of = |name: &str| format!("`{name}` of {}", title(node));
+    let kind = byte_type(graph, node);
+    let integers = [DataType::Uint8, DataType::Int8, DataType::Uint16, DataType::Int16];
+    let bias = node.op_type == "DequantizeLinear" && kind == Some(DataType::Int32);
+    if let Some(kind) = kind.filter(|kind| !bias && !integers.contains(kind)) {
+        let (what, name) =
+            if zero_point.is_empty() { ("data", data) } else { ("zero point", zero_point) };
+        return Err(format!("the {what} {} is of type {}", of(name), kind.as_str_name()));
+    }
+    let bytes = match graph.producer(data) {
+        Some((made, 0)) if made.op_type == "QuantizeLinear" => byte_type(graph, made),
+        _ => graph.kind(data),
+    };
+    if node.op_type == "DequantizeLinear"
+        && let (Some(bytes), Some(kind)) = (bytes, kind)
+        && bytes != kind
+    {
+        return Err(format!(
+            "the zero point {} is of type {}, the data `{data}` of type {}",
+            of(zero_point),
+            kind.as_str_name(),
+            bytes.as_str_name()
+        ));
+    }
+    let Some(scales) = graph.constant(scale) else { return Ok(()) };
+    if let Some(bad) = scales.values.iter().find(|scale| !(scale.is_finite() && **scale > 0.0)) {
+        return Err(format!("the scale {} is {bad}, not a positive number", of(scale)));
+    }
+    let count = scales.values.len();
+    if count == 0 {
+        return Err(format!("the scale {} is empty", of(scale)));
+    }
+    if let Some(zeros) = graph.constant(zero_point)
+        && zeros.values.len() != count
+    {
+        let zeros = zeros.values.len();
+        return Err(format!("the scale {} has {count} values, its zero point {zeros}", of(scale)));
+    }
+    if count > 1
+        && !is_blocked(node)
+        && let Some(shape) = graph.shape(data)
+        && axis(node, shape.len()).and_then(|axis| shape.get(axis)) != Some(&count)
+    {
+        return Err(format!("the scale {} has {count} values for shape {shape:?}", of(scale)));
+    }
+    Ok(())
+}
+
+/// Where a quantization node with several scales has them.
+fn axis(node: &NodeProto, rank: usize) -> Option<usize> {
+    let axis = int(node, "axis", 1);
+    usize::try_from(if axis < 0 { axis.checked_add(rank as i64)? } else { axis }).ok()
+}
+
+fn is_blocked(node: &NodeProto) -> bool {
+    int(node, "block_size", 0) != 0
+}
+
+/// The type of the integers of a QuantizeLinear or DequantizeLinear node, where it is known.
+pub(super) fn byte_type(graph: &Graph, node: &NodeProto) -> Option<DataType> {
+    let zero_point = input(node, 2);
+    if !zero_point.is_empty() {
+        return graph.kind(zero_point);
+    }
+    if node.op_type == "QuantizeLinear" {
+        let kind = DataType::try_from(int(node, "output_dtype", 0) as i32).ok()?;
+        return Some(if kind == DataType::Undefined { DataType::Uint8 } else { kind });
+    }
+    match graph.producer(input(node, 0)) {
+        Some((made, 0)) if made.op_type == "QuantizeLinear" => byte_type(graph, made),
+        _ => graph.kind(input(node, 0)),
+    }
+}
+
+/// Whether two quantization nodes have the same scale and zero point, whatever their names.
+pub(super) fn quantize_alike(graph: &Graph, node: &NodeProto, other: &NodeProto) -> bool {
+    let constant = |node, i| graph.constant(input(node, i));
+    byte_type(graph, node) == byte_type(graph, other)
+        && constant(node, 1).is_some()
+        && [1, 2].iter().all(|&i| constant(node, i) == constant(other, i))
+}
+
+/// The scales of a checked node: one, or one a place along its axis; with as many zero points.
+fn parameters(graph: &Graph, node: &NodeProto) -> Fit<(Vec<f32>, Vec<f32>)> {
+    if is_blocked(node) {
+        return unsuited(format!("{} quantizes by blocks", title(node)));
+    }
     let Some(scales) = graph.constant(input(node, 1)) else {
         return unsuited(format!("the scale of {} is not constant", title(node)));
     };
-    match scales.values.iter().find(|scale| !(scale.is_finite() && **scale > 0.0)) {
-        Some(scale) => {
-            malformed(format!("the scale of {} is {scale}, not a positive number", title(node)))
-        }
-        None if scales.values.is_empty() => malformed(format!("{} has no scale", title(node))),
-        None => Ok(scales.values),
-    }
-}
-
-/// The zero points of a QuantizeLinear or DequantizeLinear node, one for each of `count` scales.
-fn zero_points(graph: &Graph, node: &NodeProto, count: usize) -> Fit<Vec<f32>> {
-    if input(node, 2).is_empty() {
-        return Ok(vec![0.0; count]);
-    }
-    let Some(zero_points) = graph.constant(input(node, 2)) else {
-        return unsuited(format!("the zero point of {} is not constant", title(node)));
+    let zero_points = match input(node, 2) {
+        "" => Some(vec![0.0; scales.values.len()]),
+        name => graph.constant(name).map(|zero_points| zero_points.values),
     };
-    if zero_points.values.len() != count {
-        return malformed(format!(
-            "{} has {count} scales and {} zero points",
-            title(node),
-            zero_points.values.len()
-        ));
+    match zero_points {
+        Some(zero_points) => Ok((scales.values, zero_points)),
+        None => unsuited(format!("the zero point of {} is not constant", title(node))),
     }
-    Ok(zero_points.values)
 }
 
-/// How a QuantizeLinear or DequantizeLinear node, one of an activation of unsigned bytes, reads
-/// its bytes.
+/// How a checked QuantizeLinear or DequantizeLinear node of an activation reads its bytes.
 pub(super) fn quantization(graph: &Graph, node: &NodeProto) -> Fit<Quantization> {
-    if int(node, "block_size", 0) != 0 {
-        return unsuited(format!("{} quantizes by blocks", title(node)));
-    }
-    let scales = scales(graph, node)?;
-    let zero_points = zero_points(graph, node, scales.len())?;
-    let &[scale] = &scales[..] else {
+    let (scales, zero_points) = parameters(graph, node)?;
+    let (&[scale], &[zero_point]) = (&scales[..], &zero_points[..]) else {
         return unsuited(format!("{} has a scale a channel", title(node)));
     };
-    let zero_point = zero_points[0];
-    if !input(node, 2).is_empty() && !graph.is_u8(input(node, 2)) {
+    if byte_type(graph, node) != Some(DataType::Uint8) {
         return unsuited(format!("{} is not of unsigned bytes", title(node)));
-    }
-    if !(0.0..=255.0).contains(&zero_point) {
-        return malformed(format!("the zero point of {} is {zero_point}", title(node)));
     }
     Ok(Quantization { scale, zero_point: zero_point as u8 })
 }
 
-/// Constant weights of signed bytes with zero point 0.
+/// Whether a ReduceMean node averages over height and width of pictures, channels first, and keeps
+/// their dimensions: without these what is left has no place in a picture.
+pub(super) fn averages_pictures(graph: &Graph, node: &NodeProto) -> bool {
+    let axes = attribute(node, "axes").map(|a| a.ints.clone()).or_else(|| {
+        let constant = graph.constant(input(node, 1))?;
+        Some(constant.values.iter().map(|&axis| axis as i64).collect())
+    });
+    let mut axes = axes.unwrap_or_default();
+    axes.iter_mut().for_each(|axis| *axis = axis.rem_euclid(4));
+    axes.sort_unstable();
+    axes == [2, 3] && int(node, "keepdims", 1) != 0
+}
+
+/// Constant weights, in steps from their zero points.
 #[derive(Debug, Clone)]
 pub(super) struct Weights {
     pub(super) shape: Vec<usize>,
@@ -108,38 +187,22 @@ pub(super) fn weights(graph: &Graph, tensor: &str, axis: usize) -> Fit<Weights> 
     let Some(bytes) = graph.constant(input(node, 0)) else {
         return unsuited(format!("its weights `{tensor}` are not constant"));
     };
-    if int(node, "block_size", 0) != 0 {
-        return unsuited(format!("its weights `{tensor}` are quantized by blocks"));
-    }
-    let scales = scales(graph, node)?;
-    let zero_points = zero_points(graph, node, scales.len())?;
-    if scales.len() > 1 {
-        let rank = bytes.shape.len() as i64;
-        let along = int(node, "axis", 1);
-        let along = if along < 0 { along + rank } else { along };
-        let outputs = usize::try_from(along).ok().and_then(|along| bytes.shape.get(along));
-        if outputs != Some(&scales.len()) {
-            return malformed(format!(
-                "{} has {} scales for weights of shape {:?}",
-                title(node),
-                scales.len(),
-                bytes.shape
-            ));
-        }
-        if along != axis as i64 {
-            return unsuited(format!("its weights `{tensor}` have no scale an output"));
-        }
+    let (scales, zero_points) = parameters(graph, node)?;
+    if scales.len() > 1 && self::axis(node, bytes.shape.len()) != Some(axis) {
+        return unsuited(format!("its weights `{tensor}` have no scale an output"));
     }
     // Unsigned weights around 128 are signed ones around 0.
-    let first = zero_points[0];
-    if zero_points.iter().any(|&zero| zero != first) || ![0.0, 128.0].contains(&first) {
-        return unsuited(format!("its weights `{tensor}` have zero points other than 0"));
+    let inner: usize = bytes.shape.iter().skip(axis + 1).product();
+    let zero_point = |i: usize| zero_points[i / inner % zero_points.len()];
+    let steps = bytes.values.iter().enumerate().map(|(i, byte)| byte - zero_point(i));
+    let values: Option<Vec<i8>> =
+        steps.map(|step| (-128.0..=127.0).contains(&step).then_some(step as i8)).collect();
+    match values {
+        Some(values) => Ok(Weights { shape: bytes.shape, values, scales }),
+        None => unsuited(format!(
+            "its weights `{tensor}` lie further from their zero point than signed bytes can tell"
+        )),
     }
-    let values: Vec<i8> = bytes.values.iter().map(|&byte| (byte - first) as i8).collect();
-    if values.iter().zip(&bytes.values).any(|(&value, &byte)| f32::from(value) != byte - first) {
-        return unsuited(format!("its weights `{tensor}` are not signed bytes"));
-    }
-    Ok(Weights { shape: bytes.shape, values, scales })
 }
 
 /// The bias `tensor`, in steps of `input scale * weight scale`, one value an output.
@@ -161,8 +224,7 @@ pub(super) fn bias(
         && node.op_type == "DequantizeLinear"
         && let Some(values) = graph.integers(input(node, 0))
     {
-        let scales = scales(graph, node)?;
-        let zero_points = zero_points(graph, node, scales.len())?;
+        let (scales, zero_points) = parameters(graph, node)?;
         if values.len() != outputs || (scales.len() != 1 && scales.len() != outputs) {
             return malformed(format!(
                 "the bias `{tensor}` has {} values and {} scales for {outputs} outputs",

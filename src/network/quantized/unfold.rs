@@ -10,18 +10,17 @@ use tract_onnx::pb::attribute_proto::AttributeType;
 use tract_onnx::pb::tensor_proto::DataType;
 use tract_onnx::pb::{AttributeProto, GraphProto, NodeProto, TensorProto};
 
-use super::super::graph::{Graph, attribute, int, title};
-use super::attribute_of;
+use super::super::graph::{Graph, int, title};
+use super::propagate::propagate;
 use super::read::{input, output};
+use super::{attribute_of, padding, read};
 
-/// Operators that keep bytes as they are, whether signed or not.
-const KEEPING: [&str; 8] =
-    ["MaxPool", "Flatten", "Reshape", "Squeeze", "Unsqueeze", "Transpose", "Identity", "Dropout"];
+const QUANTIZING: [&str; 2] = ["QuantizeLinear", "DequantizeLinear"];
 
 /// Brings a graph into the form of QuantizeLinear and DequantizeLinear nodes.
 ///
 /// # Errors
-/// Where a quantized operator lacks inputs; names the node.
+/// Where a quantized operator lacks inputs, or a quantization cannot be meant; names the node.
 pub(in crate::network) fn unfold(graph: &mut GraphProto) -> Result<(), String> {
     let mut unfolding = Unfolding::default();
     let lookup = Graph::new(graph);
@@ -31,9 +30,16 @@ pub(in crate::network) fn unfold(graph: &mut GraphProto) -> Result<(), String> {
     let Unfolding { nodes, constants } = unfolding;
     graph.node = nodes;
     graph.initializer.extend(constants);
-    let unsigned = unsigned(graph);
-    graph.initializer.extend(unsigned);
+    check(&Graph::new(graph))?;
+    propagate(graph);
+    padding::merge(graph);
+    unsigned(graph);
     Ok(())
+}
+
+fn check(graph: &Graph) -> Result<(), String> {
+    let quantizes = |node: &&NodeProto| QUANTIZING.contains(&node.op_type.as_str());
+    graph.proto.node.iter().filter(quantizes).try_for_each(|node| read::check(graph, node))
 }
 
 #[derive(Default)]
@@ -163,56 +169,52 @@ impl Unfolding {
     }
 }
 
-/// Makes the signed activations of a graph unsigned ones, by adding 128 to bytes and zero points,
-/// where nothing but quantization nodes would notice. Returns the zero points' constants.
-fn unsigned(graph: &mut GraphProto) -> Vec<TensorProto> {
-    let Some((nodes, constants)) = unsigned_nodes(graph) else { return Vec::new() };
-    graph.node = nodes;
-    constants
-}
-
-fn unsigned_nodes(graph: &GraphProto) -> Option<(Vec<NodeProto>, Vec<TensorProto>)> {
+/// Makes signed activations unsigned ones, by adding 128 to bytes and zero points, where only
+/// quantization nodes read the bytes.
+fn unsigned(graph: &mut GraphProto) {
     let lookup = Graph::new(graph);
-    let outputs: HashSet<&str> = graph.output.iter().map(|value| value.name.as_str()).collect();
+    let mut kept: HashSet<&str> = graph.output.iter().map(|value| value.name.as_str()).collect();
+    for node in &graph.node {
+        let dequantized = usize::from(node.op_type == "DequantizeLinear");
+        kept.extend(node.input.iter().skip(dequantized).map(|name| name.as_str()));
+    }
     let mut nodes = graph.node.clone();
-    let mut signed = HashSet::new();
     let mut constants = HashMap::new();
-    for node in &mut nodes {
-        let op = node.op_type.as_str();
-        let reads = node.input.iter().position(|name| signed.contains(name.as_str()));
-        let makes = lookup.producer(output(node)).map(|(node, _)| output(node)).unwrap_or_default();
-        let of_weights = || lookup.constant(input(node, 0)).is_some();
-        match op {
-            "QuantizeLinear" if lookup.is_i8(input(node, 2)) && !of_weights() => {
-                if attribute(node, "output_dtype").is_some() {
-                    return None;
-                }
-                signed.insert(makes);
-            }
-            "DequantizeLinear" if reads == Some(0) => {}
-            _ if KEEPING.contains(&op) && reads == Some(0) => {
-                signed.insert(makes);
-                continue;
-            }
-            _ if reads.is_some() => return None,
+    for (node, changed) in graph.node.iter().zip(&mut nodes) {
+        let bytes = match node.op_type.as_str() {
+            "QuantizeLinear" => output(node),
+            "DequantizeLinear" => input(node, 0),
             _ => continue,
+        };
+        if kept.contains(bytes) || !is_signed(&lookup, bytes) {
+            continue;
         }
-        let name = format!("{}/unsigned", input(node, 2));
-        if input(node, 2).is_empty() {
-            return None;
-        }
-        let zero_points = lookup.constant(input(node, 2))?;
+        // Where there is no zero point, it is 0, for each scale.
+        let none = input(node, 2).is_empty();
+        let old = input(node, if none { 1 } else { 2 });
+        let Some(zero_points) = lookup.constant(old) else { continue };
+        let zero = |value: &f32| if none { 128 } else { *value as i32 + 128 };
+        let name = format!("{old}/unsigned");
         constants.entry(name.clone()).or_insert_with(|| TensorProto {
             name: name.clone(),
             dims: zero_points.shape.iter().map(|&side| side as i64).collect(),
             data_type: DataType::Uint8 as i32,
-            int32_data: zero_points.values.iter().map(|&zero| zero as i32 + 128).collect(),
+            int32_data: zero_points.values.iter().map(zero).collect(),
             ..Default::default()
         });
-        node.input[2] = name;
+        changed.input.truncate(2);
+        changed.input.push(name);
+        changed.attribute.retain(|attribute| attribute.name != "output_dtype");
     }
-    if signed.iter().any(|tensor| outputs.contains(tensor)) {
-        return None;
-    }
-    Some((nodes, constants.into_values().collect()))
+    graph.node = nodes;
+    graph.initializer.extend(constants.into_values());
+}
+
+/// Whether `tensor` is signed bytes of an activation.
+fn is_signed(graph: &Graph, tensor: &str) -> bool {
+    graph.producer(tensor).is_some_and(|(node, _)| {
+        node.op_type == "QuantizeLinear"
+            && read::byte_type(graph, node) == Some(DataType::Int8)
+            && graph.constant(input(node, 0)).is_none()
+    })
 }
