@@ -81,9 +81,10 @@ impl Taps {
         }
     }
 
-    /// What a sum starts from: half of what its products lose by being cut off.
+    /// What a sum starts from: half of what its products lose by being cut off, but so little that
+    /// black, which loses nothing, stays black.
     fn loss(&self) -> u16 {
-        (self.count / 2) as u16
+        (self.count / 2).min(63) as u16
     }
 }
 
