@@ -2,7 +2,7 @@
 
 use std::arch::x86_64::*;
 
-use super::{Kernel, Output, Simd, unrolled};
+use super::{Kernel, Output, Simd, copy};
 use crate::int8::Clamp;
 
 /// Proof that the machine has AVX-512 F, BW, VL and VNNI, and FMA.
@@ -54,7 +54,7 @@ impl Simd for Avx512Vnni {
 
     #[inline(always)]
     unsafe fn convert(self, from: *const u8, to: *mut u8, count: usize) {
-        unsafe { from.copy_to_nonoverlapping(to, count) }
+        unsafe { copy(from, to, count) }
     }
 
     #[inline(always)]
@@ -134,11 +134,8 @@ impl Simd for Avx512Vnni {
     #[inline(always)]
     unsafe fn limits(self, zero_point: u8, clamp: Clamp) -> Self::Limits {
         unsafe {
-            (
-                _mm512_set1_epi32(zero_point.into()),
-                _mm512_set1_epi32(clamp.low.into()),
-                _mm512_set1_epi32(clamp.high.into()),
-            )
+            let zero_point = _mm512_set1_epi16(zero_point.into());
+            (zero_point, _mm512_set1_epi8(clamp.low as i8), _mm512_set1_epi8(clamp.high as i8))
         }
     }
 
@@ -146,11 +143,19 @@ impl Simd for Avx512Vnni {
     unsafe fn store(self, sums: [__m512i; 4], limits: Self::Limits, to: [*mut u8; 4]) {
         let (zero_point, lowest, highest) = limits;
         unsafe {
-            unrolled!(i < 4 => {
-                let bytes = _mm512_add_epi32(sums[i], zero_point);
-                let bytes = _mm512_min_epi32(_mm512_max_epi32(bytes, lowest), highest);
-                _mm_storeu_si128(to[i].cast(), _mm512_cvtepi32_epi8(bytes));
-            });
+            let words =
+                [_mm512_packs_epi32(sums[0], sums[1]), _mm512_packs_epi32(sums[2], sums[3])];
+            let first = _mm512_adds_epi16(words[0], zero_point);
+            let second = _mm512_adds_epi16(words[1], zero_point);
+            let bytes = _mm512_packus_epi16(first, second);
+            let bytes = _mm512_min_epu8(_mm512_max_epu8(bytes, lowest), highest);
+            // Each quarter holds 4 bytes of every sum in turn.
+            let order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+            let bytes = _mm512_permutexvar_epi32(order, bytes);
+            _mm_storeu_si128(to[0].cast(), _mm512_castsi512_si128(bytes));
+            _mm_storeu_si128(to[1].cast(), _mm512_extracti32x4_epi32::<1>(bytes));
+            _mm_storeu_si128(to[2].cast(), _mm512_extracti32x4_epi32::<2>(bytes));
+            _mm_storeu_si128(to[3].cast(), _mm512_extracti32x4_epi32::<3>(bytes));
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::arch::x86_64::*;
 
 use super::avx2::Avx2;
-use super::{Kernel, Output, Simd};
+use super::{Kernel, Output, Simd, copy};
 use crate::int8::Clamp;
 
 /// Proof that the machine has AVX2, FMA and AVX-VNNI.
@@ -50,7 +50,7 @@ impl Simd for AvxVnni {
 
     #[inline(always)]
     unsafe fn convert(self, from: *const u8, to: *mut u8, count: usize) {
-        unsafe { from.copy_to_nonoverlapping(to, count) }
+        unsafe { copy(from, to, count) }
     }
 
     #[inline(always)]

@@ -181,6 +181,9 @@ impl Kernel for Strip<'_> {
                         let waste = |columns: usize| width.next_multiple_of(columns) - width;
                         match kernels.rows {
                             1 => rows.run::<S, 1, 7>(simd),
+                            _ if S::PANEL == 4 && waste(7) <= waste(6).min(waste(5)) => {
+                                rows.run::<S, 2, 7>(simd);
+                            }
                             _ if waste(6) <= waste(5).min(waste(4)) => rows.run::<S, 2, 6>(simd),
                             _ if waste(5) <= waste(4) => rows.run::<S, 2, 5>(simd),
                             _ => rows.run::<S, 2, 4>(simd),

@@ -25,7 +25,8 @@ impl<const L: usize> Simd for Emulated<L> {
 
     const LANES: usize = L;
     const GROUP: usize = 4;
-    const PANEL: usize = 4;
+    // Each shape of tile for one of them: unrolled, they take long to compile.
+    const PANEL: usize = if L == 4 { 4 } else { 2 };
 
     fn elements(bytes: &[u8]) -> Option<&[u8]> {
         Some(bytes)

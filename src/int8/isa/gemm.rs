@@ -1,15 +1,20 @@
 //! Products of a matrix of pixels and a matrix of weights: the inner part of dense convolutions and
 //! of linear layers.
 //!
-//! The outputs are computed in tiles of up to six pixels by one panel of output channels, whose
+//! The outputs are computed in tiles of six or eight pixels by one panel of output channels, whose
 //! accumulators stay in registers while the inputs go by. The arrays of registers are indexed by
 //! constants only once the loops over them are unrolled: anything else would keep them in memory.
 
 use super::{Output, Simd, unrolled};
 use crate::int8::expect_len;
 
-/// Pixels of a tile.
-const PIXELS: usize = 6;
+/// Pixels of a tile at most.
+const PIXELS: usize = 8;
+
+/// Pixels of a tile of so many registers side by side: as many as there are registers for.
+const fn tallest<S: Simd>(registers: usize) -> usize {
+    if S::PANEL == 4 && registers < 4 { PIXELS } else { 6 }
+}
 
 /// Weights packed for one instruction set.
 #[derive(Debug, Clone)]
@@ -54,12 +59,12 @@ impl Matrix {
             groups,
             outputs,
         };
+        // Panels of even size: a small last one would have too few sums to add to at a time.
+        let registers = outputs.div_ceil(S::LANES);
+        let panels = registers.div_ceil(S::PANEL);
         let mut first = 0;
-        while first < outputs {
-            let mut registers = S::PANEL;
-            while registers > 1 && outputs - first <= registers / 2 * S::LANES {
-                registers /= 2;
-            }
+        for panel in 0..panels {
+            let registers = registers / panels + usize::from(panel < registers % panels);
             matrix.panels.push(Panel {
                 first,
                 registers,
@@ -124,8 +129,8 @@ impl Matrix {
         assert!(to.len() >= (pixels - 1) * stride + self.outputs);
         assert_eq!(residual.is_some(), output.residual.is_some());
         assert!(residual.is_none_or(|residual| residual.len() >= to.len()));
-        let tiles = pixels.div_ceil(PIXELS);
         for panel in &self.panels {
+            let tiles = pixels.div_ceil(tallest::<S>(panel.registers));
             let valid = (self.outputs - panel.first).min(panel.registers * S::LANES);
             let weights = &self.weights[panel.weights..];
             if S::WIDENS {
@@ -200,6 +205,7 @@ impl Matrix {
                 match panel.registers {
                     1 => panel!(1),
                     2 => panel!(2),
+                    3 => panel!(3),
                     _ => panel!(4),
                 }
             }
@@ -243,7 +249,10 @@ impl<E> Job<'_, E> {
                         3 => self.tile::<S, ADD, 3, $registers>(simd),
                         4 => self.tile::<S, ADD, 4, $registers>(simd),
                         5 => self.tile::<S, ADD, 5, $registers>(simd),
-                        _ => self.tile::<S, ADD, 6, $registers>(simd),
+                        6 => self.tile::<S, ADD, 6, $registers>(simd),
+                        _ if const { tallest::<S>($registers) == 6 } => unreachable!(),
+                        7 => self.tile::<S, ADD, 7, $registers>(simd),
+                        _ => self.tile::<S, ADD, 8, $registers>(simd),
                     }
                 }
             };
@@ -251,8 +260,9 @@ impl<E> Job<'_, E> {
         match self.panel.registers {
             1 => pixels!(1),
             2 => pixels!(2),
-            _ if S::PANEL == 4 => pixels!(4),
-            _ => unreachable!("panels have no more registers than the instruction set"),
+            _ if S::PANEL == 2 => unreachable!(),
+            3 => pixels!(3),
+            _ => pixels!(4),
         }
     }
 

@@ -250,7 +250,7 @@ pub(in crate::int8) trait Simd: Copy + Send + Sync {
     const LANES: usize;
     /// Inputs of a group: 2 or 4.
     const GROUP: usize;
-    /// Registers side by side in a tile: 2 or 4.
+    /// Registers side by side in a tile: 4 where 24 sums fit in the registers, 2 where 12 do.
     const PANEL: usize;
     /// Whether loading weights takes more than a load, so that they are better made elements once for
     /// several tiles.
@@ -317,6 +317,40 @@ pub(super) fn convert<S: Simd>(simd: S, from: &[u8], to: &mut [S::Element]) {
     assert_eq!(from.len(), to.len());
     // SAFETY: both hold as many.
     unsafe { simd.convert(from.as_ptr(), to.as_mut_ptr(), from.len()) }
+}
+
+/// Copies bytes: mostly a few, for which a call of `memcpy` would take longer.
+///
+/// # Safety
+/// `from` and `to` are valid for `count` bytes, and do not overlap.
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+#[inline(always)]
+unsafe fn copy(from: *const u8, to: *mut u8, count: usize) {
+    /// Copies so many bytes at a time, at least once; the last time may overlap the one before it.
+    ///
+    /// # Safety
+    /// As for `copy`; `count` is at least `N`.
+    #[inline(always)]
+    unsafe fn blocks<const N: usize>(from: *const u8, to: *mut u8, count: usize) {
+        let mut i = 0;
+        while i < count {
+            let at = i.min(count - N);
+            // SAFETY: `at + N` is at most `count`.
+            unsafe {
+                to.add(at).cast::<[u8; N]>().write(from.add(at).cast::<[u8; N]>().read());
+            }
+            i += N;
+        }
+    }
+    // SAFETY: the caller's promise.
+    unsafe {
+        match count {
+            16.. => blocks::<16>(from, to, count),
+            8.. => blocks::<8>(from, to, count),
+            4.. => blocks::<4>(from, to, count),
+            _ => blocks::<1>(from, to, count),
+        }
+    }
 }
 
 impl Output {

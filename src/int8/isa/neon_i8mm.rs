@@ -4,7 +4,7 @@ use std::arch::aarch64::*;
 use std::arch::asm;
 
 use super::neon::Neon;
-use super::{Kernel, Output, Simd};
+use super::{Kernel, Output, Simd, copy};
 use crate::int8::Clamp;
 
 /// Proof that the machine has NEON and the 8-bit matrix instructions.
@@ -51,7 +51,7 @@ impl Simd for NeonI8mm {
 
     #[inline(always)]
     unsafe fn convert(self, from: *const u8, to: *mut u8, count: usize) {
-        unsafe { from.copy_to_nonoverlapping(to, count) }
+        unsafe { copy(from, to, count) }
     }
 
     #[inline(always)]
