@@ -171,7 +171,7 @@ impl Queue {
                     libc::PROT_READ | libc::PROT_WRITE,
                     libc::MAP_SHARED,
                     queue.device.handle().fd(),
-                    libc::off_t::from(buffer.m.offset),
+                    buffer.m.offset as libc::off_t,
                 )?
             };
             queue.buffers.push(Mapping { start, length });
