@@ -1,5 +1,7 @@
 //! `camlive bench`: frames a second, and where the time goes.
 
+mod operators;
+
 use std::io::{IsTerminal, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -21,6 +23,7 @@ use crate::pipeline::analyse::Analyser;
 use crate::pipeline::{Hooks, Options, Pipeline, SharedSettings, Stop};
 use crate::source::Spec;
 use crate::source::demo::Demo;
+use operators::Operators;
 
 /// Measure how many frames a second this machine analyses, and where the time goes.
 #[derive(Debug, Args)]
@@ -33,6 +36,10 @@ pub struct Arguments {
     /// Run the network again and again on one frame, without a source
     #[arg(long)]
     network_only: bool,
+
+    /// Tell how long each operator of the network takes, too: every frame runs through it twice
+    #[arg(long, requires = "network_only")]
+    operators: bool,
 
     /// How long to measure
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
@@ -75,6 +82,9 @@ struct Report {
     /// None for what was not measured.
     stages: Stages<Option<Percentiles>>,
     peak_rss_mb: Option<f64>,
+    /// In the order in which they run, where they are asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    operators: Option<Operators>,
 }
 
 /// One value a stage.
@@ -111,6 +121,7 @@ impl Percentiles {
 struct Times {
     stages: Stages<Vec<f64>>,
     dropped: u64,
+    operators: Option<Operators>,
 }
 
 /// Runs the command.
@@ -160,6 +171,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
             age: Percentiles::of(age),
         },
         peak_rss_mb: peak_rss_mb(),
+        operators: times.operators,
     };
     match &mut json {
         Some(output) => output.json(&report),
@@ -178,7 +190,8 @@ fn run_network(
     Demo::open()?.at(0, &mut frame)?;
     let settings = arguments.model.settings();
     let mut findings = Findings::default();
-    let mut times = Times::default();
+    let operators = arguments.operators.then(Operators::default);
+    let mut times = Times { operators, ..Times::default() };
     // The first run pays for caches and page faults.
     analyser.analyse(&frame, &settings, &mut findings)?;
     let start = Instant::now();
@@ -187,6 +200,9 @@ fn run_network(
         times.stages.prepare.push(milliseconds(stages.prepare));
         times.stages.network.push(milliseconds(stages.network));
         times.stages.localize.push(milliseconds(stages.localize));
+        if let Some(operators) = &mut times.operators {
+            operators.add(analyser.operators()?);
+        }
         progress.show(start.elapsed(), times.stages.network.len());
     }
     Ok((times, start.elapsed()))
@@ -213,7 +229,7 @@ fn run_pipeline(
         analysed: Box::new({
             let times = times.clone();
             move |analysed| {
-                let Times { stages, dropped } =
+                let Times { stages, dropped, .. } =
                     &mut *times.lock().unwrap_or_else(PoisonError::into_inner);
                 stages.decode.push(milliseconds(analysed.frame.decoding));
                 stages.prepare.push(milliseconds(analysed.stages.prepare));
@@ -266,6 +282,9 @@ impl Report {
         for (name, measured) in stages {
             let Some(Percentiles { p50, p95, p99 }) = measured else { continue };
             text += &format!("{name:10}{p50:9.2}{p95:9.2}{p99:9.2}\n");
+        }
+        if let Some(operators) = &self.operators {
+            text += &operators.table();
         }
         text += &format!("\n{fps:.1} frames a second ({frames} frames, {} dropped)", self.dropped);
         if let Some(peak) = self.peak_rss_mb {

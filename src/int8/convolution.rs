@@ -159,6 +159,11 @@ impl Convolution {
         self.input_channels
     }
 
+    /// Products that an output is the sum of.
+    pub fn depth(&self) -> usize {
+        self.window.kernel[0] * self.window.kernel[1] * (self.input_channels / self.groups)
+    }
+
     /// The shape of the output for an input; without pixels where the kernel does not fit.
     pub fn output_shape(&self, shape: Shape) -> Shape {
         let [height, width] = self.window.places(shape);
@@ -186,8 +191,7 @@ impl Convolution {
         if to.is_empty() {
             return;
         }
-        let area = self.window.kernel[0] * self.window.kernel[1];
-        let threads = parallel::threads(to.len() * area * (self.input_channels / self.groups));
+        let threads = parallel::threads(to.len() * self.depth());
         match &self.plan {
             Plan::Reference(filters, requantizer) => {
                 let adder = self.output.residual.as_ref();

@@ -1,6 +1,7 @@
 //! What runs a checked network: one picture in, feature maps and logits out.
 
 use std::fmt::Debug;
+use std::time::Duration;
 
 use super::activations::{Activations, Features};
 use super::check::{Checked, Input};
@@ -116,6 +117,25 @@ pub(super) trait Engine: Debug + Send {
 
     /// Runs the network on the input tensor; `out.scores` are left as they are.
     fn run(&mut self, out: &mut Activations) -> std::result::Result<(), String>;
+
+    /// Runs the network on the input tensor, operator by operator, in the order in which they run.
+    fn run_timed(&mut self) -> std::result::Result<Vec<Timed>, String> {
+        Err(format!("{} does not tell its operators' times", self.backend().title()))
+    }
+}
+
+/// An operator of a network, and how long it took.
+#[derive(Debug, Clone)]
+pub struct Timed {
+    /// In the model file.
+    pub name: String,
+    /// What it does.
+    pub operator: String,
+    /// The shape of its output; int8 pictures are `[1, height, width, channels]`.
+    pub output: Vec<usize>,
+    /// Multiply-accumulates, where it is an int8 operator.
+    pub multiplications: Option<usize>,
+    pub took: Duration,
 }
 
 /// An input tensor of `3 * height * width` values.

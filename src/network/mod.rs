@@ -22,7 +22,7 @@ mod resize;
 mod tract;
 mod wire;
 
-pub use backend::Backend;
+pub use backend::{Backend, Timed};
 pub use labels::Labels;
 pub use quantized::{Left, Report};
 
@@ -183,6 +183,15 @@ impl Network {
         self.engine.run(out).map_err(|why| Error::invalid(why).within(&self.name))?;
         softmax(&out.logits, &mut out.scores);
         Ok(())
+    }
+
+    /// Runs the network on the frame of the last [`prepare`](Self::prepare), and tells how long each
+    /// operator took, in the order in which they run.
+    ///
+    /// # Errors
+    /// `Invalid` where the backend fails or does not tell.
+    pub fn run_timed(&mut self) -> Result<Vec<Timed>> {
+        self.engine.run_timed().map_err(|why| Error::invalid(why).within(&self.name))
     }
 
     /// The linear classifier on the pooled features.

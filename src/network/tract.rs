@@ -1,16 +1,18 @@
 //! tract, given a checked model: one picture in, feature maps and logits out.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use tract_onnx::prelude::*;
+use tract_onnx::tract_core::plan::eval;
 use tract_onnx::tract_hir::internal::{InferenceFact, ensure, expand};
 use tract_onnx::tract_hir::ops::unimpl::UnimplementedOp;
 
 use super::activations::Activations;
-use super::backend::{Backend, Means, Picture, Shape, Takes, Values};
+use super::backend::{Backend, Means, Picture, Shape, Takes, Timed, Values};
 use super::check::{Checked, MAX_VALUES};
-use super::quantized::{self, Report, Rewritten};
+use super::quantized::{self, Int8, Report, Rewritten};
 use super::{backend, guard};
 use crate::geometry::Size;
 use crate::int8::Quantization;
@@ -90,6 +92,39 @@ impl backend::Engine for Engine {
 
     fn run(&mut self, out: &mut Activations) -> Result<(), String> {
         self.run_plan(out).map_err(|error| explain(&error))
+    }
+
+    fn run_timed(&mut self) -> Result<Vec<Timed>, String> {
+        let (state, input) = (&mut self.state, &self.input);
+        let mut times = Vec::new();
+        let mut run = || {
+            let input = tvec!(TValue::from_const(input.clone()));
+            state.run_plan_with_eval(input, |context, state, node, inputs| {
+                let multiplications = match node.op_as::<Int8>() {
+                    Some(int8) => {
+                        let shapes: TVec<_> = inputs.iter().map(|input| input.shape()).collect();
+                        Some(int8.multiplications(&shapes)?)
+                    }
+                    None => None,
+                };
+                let start = Instant::now();
+                let outputs = eval(context, state, node, inputs)?;
+                times.push(Timed {
+                    took: start.elapsed(),
+                    name: node.name.clone(),
+                    operator: node.op.name().into_owned(),
+                    output: outputs.first().map_or(Vec::new(), |output| output.shape().to_vec()),
+                    multiplications,
+                });
+                TractResult::Ok(outputs)
+            })
+        };
+        let ran = match &self.pool {
+            Some(pool) => pool.install(run),
+            None => run(),
+        };
+        ran.map_err(|error| explain(&error))?;
+        Ok(times)
     }
 }
 

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use crate::error::Result;
 use crate::frame::Frame;
 use crate::localize::{Findings, Localizer, Settings};
-use crate::network::Network;
 use crate::network::activations::Activations;
+use crate::network::{Network, Timed};
 
 /// How long each stage of the analysis of one frame took.
 #[derive(Debug, Clone, Copy, Default)]
@@ -66,5 +66,13 @@ impl Analyser {
     /// The network.
     pub fn network(&self) -> &Network {
         &self.network
+    }
+
+    /// Runs the network once more on the last frame, operator by operator.
+    ///
+    /// # Errors
+    /// As [`Network::run_timed`].
+    pub fn operators(&mut self) -> Result<Vec<Timed>> {
+        self.network.run_timed()
     }
 }

@@ -14,15 +14,6 @@ impl Avx2 {
     pub fn detect() -> Option<Self> {
         (is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")).then_some(Self(()))
     }
-
-    pub fn run(self, kernel: impl Kernel) {
-        #[target_feature(enable = "avx2,fma")]
-        fn inner(simd: Avx2, kernel: impl Kernel) {
-            kernel.run(simd);
-        }
-        // SAFETY: there is an `Avx2` only where these features were detected.
-        unsafe { inner(self, kernel) }
-    }
 }
 
 // SAFETY of every block below: that the machine has the instructions is what an `Avx2` says; memory
@@ -38,6 +29,16 @@ impl Simd for Avx2 {
     const GROUP: usize = 2;
     const PANEL: usize = 2;
     const WIDENS: bool = true;
+
+    fn run(self, kernel: impl Kernel) {
+        #[inline(never)]
+        #[target_feature(enable = "avx2,fma")]
+        fn inner(simd: Avx2, kernel: impl Kernel) {
+            kernel.run(simd);
+        }
+        // SAFETY: there is an `Avx2` only where these features were detected.
+        unsafe { inner(self, kernel) }
+    }
 
     #[inline(always)]
     fn elements(_: &[u8]) -> Option<&[i16]> {

@@ -18,15 +18,6 @@ impl Avx512Vnni {
             && is_x86_feature_detected!("fma"))
         .then_some(Self(()))
     }
-
-    pub fn run(self, kernel: impl Kernel) {
-        #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,fma")]
-        fn inner(simd: Avx512Vnni, kernel: impl Kernel) {
-            kernel.run(simd);
-        }
-        // SAFETY: there is an `Avx512Vnni` only where these features were detected.
-        unsafe { inner(self, kernel) }
-    }
 }
 
 // SAFETY of every block below: that the machine has the instructions is what an `Avx512Vnni` says;
@@ -41,6 +32,16 @@ impl Simd for Avx512Vnni {
     const LANES: usize = 16;
     const GROUP: usize = 4;
     const PANEL: usize = 4;
+
+    fn run(self, kernel: impl Kernel) {
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,fma")]
+        fn inner(simd: Avx512Vnni, kernel: impl Kernel) {
+            kernel.run(simd);
+        }
+        // SAFETY: there is an `Avx512Vnni` only where these features were detected.
+        unsafe { inner(self, kernel) }
+    }
 
     #[inline(always)]
     fn elements(bytes: &[u8]) -> Option<&[u8]> {

@@ -14,15 +14,6 @@ impl AvxVnni {
     pub fn detect() -> Option<Self> {
         Avx2::detect().filter(|_| is_x86_feature_detected!("avxvnni")).map(Self)
     }
-
-    pub fn run(self, kernel: impl Kernel) {
-        #[target_feature(enable = "avx2,fma,avxvnni")]
-        fn inner(simd: AvxVnni, kernel: impl Kernel) {
-            kernel.run(simd);
-        }
-        // SAFETY: there is an `AvxVnni` only where these features were detected.
-        unsafe { inner(self, kernel) }
-    }
 }
 
 // SAFETY of every block below: that the machine has the instructions is what an `AvxVnni` says;
@@ -37,6 +28,16 @@ impl Simd for AvxVnni {
     const LANES: usize = 8;
     const GROUP: usize = 4;
     const PANEL: usize = 2;
+
+    fn run(self, kernel: impl Kernel) {
+        #[inline(never)]
+        #[target_feature(enable = "avx2,fma,avxvnni")]
+        fn inner(simd: AvxVnni, kernel: impl Kernel) {
+            kernel.run(simd);
+        }
+        // SAFETY: there is an `AvxVnni` only where these features were detected.
+        unsafe { inner(self, kernel) }
+    }
 
     #[inline(always)]
     fn elements(bytes: &[u8]) -> Option<&[u8]> {

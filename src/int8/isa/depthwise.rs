@@ -26,7 +26,8 @@ const STRIP: usize = 10 * 1024;
 #[derive(Debug, Clone)]
 pub(in crate::int8) struct Kernels {
     window: Window,
-    zero_point: u8,
+    /// A pixel outside of the picture: the input's zero point in every channel.
+    padding: Vec<u8>,
     /// The first channel of each register; the last may overlap the one before it.
     blocks: Vec<usize>,
     /// Block, group of rows, column, row of outputs, channel, row of the group.
@@ -87,17 +88,17 @@ impl Kernels {
                 packed_scales.push(scales[channel]);
             }
         }
-        let (zero_point, group) = (filters.input_zero_point, S::LANES * S::GROUP);
+        let padding = vec![filters.input_zero_point; channels];
         Some(Self {
             window,
-            zero_point,
+            padding,
             blocks,
             weights,
             bias,
             scales: packed_scales,
             rows,
             groups,
-            group,
+            group: S::LANES * S::GROUP,
         })
     }
 
@@ -140,30 +141,33 @@ impl Kernel for Strip<'_> {
         let size = S::LANES * S::GROUP;
         let rows = to.len() / (width * shape.channels);
         let dilation = kernels.window.dilations[0];
+        // Groups of rows that a tile sees, every second or fourth row.
+        let seen = (kernels.groups - 1) * (S::GROUP / 2) + 1;
         for phase in 0..dilation.min(rows) {
             // The rows of outputs of this phase, and the groups of rows that they see.
             let outputs = (rows - phase).div_ceil(dilation);
             let tiles = outputs.div_ceil(kernels.rows);
-            let groups = tiles - 1 + (kernels.groups - 1) * (S::GROUP / 2) + 1;
+            let groups = tiles - 1 + seen;
             let plane = groups * columns * size;
             let elements = scratch.elements::<S::Element>(BATCH * plane);
             for batch in (0..kernels.blocks.len()).step_by(BATCH) {
                 let batch = batch..kernels.blocks.len().min(batch + BATCH);
-                for group in 0..groups {
-                    let row_of_input = (first + phase) * kernels.window.strides[0];
-                    let blocks = &kernels.blocks[batch.clone()];
-                    let rows = &mut elements[group * columns * size..];
-                    kernels.interleave(
-                        simd,
-                        (input, shape),
-                        [row_of_input, group],
-                        blocks,
-                        [columns, plane],
-                        rows,
-                    );
-                }
-                for (block, plane) in batch.zip(elements.chunks_exact(plane)) {
-                    for tile in 0..tiles {
+                let mut interleaved = 0;
+                // All registers of a batch before the next tile: what they read and write is a part of
+                // the same cache lines.
+                for tile in 0..tiles {
+                    for group in interleaved..tile + seen {
+                        kernels.interleave(
+                            simd,
+                            (input, shape),
+                            [(first + phase) * kernels.window.strides[0], group],
+                            &kernels.blocks[batch.clone()],
+                            [columns, plane],
+                            &mut elements[group * columns * size..],
+                        );
+                    }
+                    interleaved = tile + seen;
+                    for (block, plane) in batch.clone().zip(elements.chunks_exact(plane)) {
                         let mut rows = Rows {
                             kernels,
                             elements: &plane[tile * columns * size..],
@@ -210,42 +214,40 @@ impl Kernels {
     ) {
         let size = S::LANES * S::GROUP;
         assert!(to.len() >= (blocks.len() - 1) * plane + columns * size);
-        let padding = [self.zero_point; 16];
-        // Each row's first pixel, and how far it is to the next pixel and to the next channel:
-        // nowhere in padding.
-        let mut rows = [padding.as_ptr(); 4];
-        let mut steps = [[0; 2]; 4];
+        // Each row's first pixel, and how far it is to the next: nowhere in padding.
+        let mut rows = [self.padding.as_ptr(); 4];
+        let mut steps = [0; 4];
         for row in 0..S::GROUP {
             let y = first + (group * 2 + row) * self.window.dilations[0];
             if let Some(y) = y.checked_sub(self.window.pads[0]).filter(|&y| y < shape.height) {
                 rows[row] = input[y * shape.width * shape.channels..].as_ptr();
-                steps[row] = [shape.channels, 1];
+                steps[row] = shape.channels;
             }
         }
         let left = self.window.pads[1].min(columns);
         let right = (left + shape.width).min(columns);
+        let zero = S::element(self.padding[0]);
         for (block, _) in blocks.iter().enumerate() {
             let row = &mut to[block * plane..][..columns * size];
-            row[..left * size].fill(S::element(self.zero_point));
-            row[right * size..].fill(S::element(self.zero_point));
+            row[..left * size].fill(zero);
+            row[right * size..].fill(zero);
         }
         // Pixel by pixel: a cache line holds the channels of several registers.
         for column in left..right {
             for (block, &channel) in blocks.iter().enumerate() {
                 let mut pixels = rows;
                 for row in 0..S::GROUP {
-                    pixels[row] = rows[row].wrapping_add(channel * steps[row][1]);
+                    pixels[row] = rows[row].wrapping_add(channel);
                 }
-                // SAFETY: `channel` begins a register of channels, of which the row has one in each
-                // of its pixels; a register of padding has at most 16 bytes. That `to` holds the
-                // group was asserted.
+                // SAFETY: `channel` begins a register of channels, of which each pixel of a row has
+                // one, and so has the pixel of padding. That `to` holds the group was asserted.
                 unsafe {
                     let to = to.as_mut_ptr().add(block * plane + column * size);
                     simd.interleave(pixels, to);
                 }
             }
             for row in 0..S::GROUP {
-                rows[row] = rows[row].wrapping_add(steps[row][0]);
+                rows[row] = rows[row].wrapping_add(steps[row]);
             }
         }
     }
@@ -283,27 +285,32 @@ impl<E> Rows<'_, E> {
         let rows = if R == 2 && self.lower { 2 } else { 1 };
         let end = start + (rows - 1) * pitch + (self.width - 1) * self.channels + S::LANES;
         assert!(end <= self.to.len());
-        let columns = self.width.min(C);
+        // SAFETY: there is a register of scales.
+        let (scales, limits) =
+            unsafe { ([simd.floats(scales.as_ptr()); 4], self.output.limits(simd)) };
+        // Where registers do not belong in the output, they go here: a lower row that is one too
+        // many, and rows that are narrower than a tile.
+        let mut aside = [[[0u8; 16]; COLUMNS]; 2];
+        let narrow = self.width < C;
+        let mut place = [aside[0].as_mut_ptr().cast::<u8>(), aside[1].as_mut_ptr().cast()];
+        // From a column to the next, and from a tile to the next.
+        let (mut step, mut advance) = ([16; 2], [0; 2]);
+        for row in 0..if narrow { 0 } else { rows } {
+            place[row] = self.to[start + row * pitch..].as_mut_ptr();
+            (step[row], advance[row]) = (self.channels, self.channels);
+        }
         let mut column = 0;
         while column < self.width {
             // The last tile ends with the row; it may overlap the one before it.
-            let first = column.min(self.width - columns);
+            let first = column.min(self.width.saturating_sub(C));
             // SAFETY: a tile reads `groups` groups of rows, every second or fourth row, of which
             // `elements` holds the last whole row; `columns` counted how far it reaches in a row.
-            // There are weights for every tap, and a register of biases and of scales.
-            let (sums, scales, limits) = unsafe {
+            // There are weights for every tap, and a register of biases.
+            let sums = unsafe {
                 let at = self.elements.as_ptr().add(first * stride * size);
-                let sums = self.sums::<S, R, C>(simd, at, weights.as_ptr(), bias.as_ptr());
-                (sums, [simd.floats(scales.as_ptr()); 4], self.output.limits(simd))
+                self.sums::<S, R, C>(simd, at, weights.as_ptr(), bias.as_ptr())
             };
-            // Where whole registers do not belong in the output, they go here.
-            let mut aside = [[[0u8; 16]; COLUMNS]; 2];
-            let mut place = [aside[0].as_mut_ptr().cast::<u8>(), aside[1].as_mut_ptr().cast()];
-            let mut step = [16; 2];
-            for row in (0..rows).filter(|_| columns == C) {
-                place[row] = self.to[start + row * pitch + first * self.channels..].as_mut_ptr();
-                step[row] = self.channels;
-            }
+            let tile = [0, 1].map(|row| place[row].wrapping_add(first * advance[row]));
             // Four by four; the last four may repeat the last register.
             unrolled!(i < (C * R).div_ceil(4) => {
                 let mut four = [sums[0][0]; 4];
@@ -312,7 +319,7 @@ impl<E> Rows<'_, E> {
                     let at = (4 * i + j).min(C * R - 1);
                     let (row, column) = (at % R, at / R);
                     four[j] = sums[row][column];
-                    to[j] = place[row].wrapping_add(column * step[row]);
+                    to[j] = tile[row].wrapping_add(column * step[row]);
                 });
                 let residual = [std::ptr::null(); 4];
                 // SAFETY: the output holds `C` columns of the rows, as asserted above; otherwise
@@ -321,15 +328,13 @@ impl<E> Rows<'_, E> {
                     self.output.finish::<S, false>(simd, four, scales, limits, residual, to);
                 }
             });
-            if columns < C {
-                for row in 0..rows {
-                    for (column, bytes) in aside[row].iter().take(columns).enumerate() {
-                        let at = start + row * pitch + column * self.channels;
-                        self.to[at..][..S::LANES].copy_from_slice(&bytes[..S::LANES]);
-                    }
-                }
-            }
             column += C;
+        }
+        for row in 0..if narrow { rows } else { 0 } {
+            for (column, bytes) in aside[row].iter().take(self.width).enumerate() {
+                let at = start + row * pitch + column * self.channels;
+                self.to[at..][..S::LANES].copy_from_slice(&bytes[..S::LANES]);
+            }
         }
     }
 

@@ -9,13 +9,8 @@ use crate::int8::arithmetic::round_to_byte;
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Emulated<const L: usize>;
 
-impl<const L: usize> Emulated<L> {
-    pub fn run(self, kernel: impl Kernel) {
-        kernel.run(self);
-    }
-}
-
 // SAFETY of every block below: memory is the caller's promise; all accesses are unaligned.
+// Nothing is inlined: the unrolled tiles would take minutes to compile.
 impl<const L: usize> Simd for Emulated<L> {
     type Element = u8;
     type Sum = [i32; L];
@@ -25,8 +20,13 @@ impl<const L: usize> Simd for Emulated<L> {
 
     const LANES: usize = L;
     const GROUP: usize = 4;
-    // Each shape of tile for one of them: unrolled, they take long to compile.
+    // Each shape of tile for one of them.
     const PANEL: usize = if L == 4 { 4 } else { 2 };
+
+    #[inline(never)]
+    fn run(self, kernel: impl Kernel) {
+        kernel.run(self);
+    }
 
     fn elements(bytes: &[u8]) -> Option<&[u8]> {
         Some(bytes)
@@ -36,10 +36,12 @@ impl<const L: usize> Simd for Emulated<L> {
         byte
     }
 
+    #[inline(never)]
     unsafe fn convert(self, from: *const u8, to: *mut u8, count: usize) {
         unsafe { from.copy_to_nonoverlapping(to, count) }
     }
 
+    #[inline(never)]
     unsafe fn interleave(self, pixels: [*const u8; 4], to: *mut u8) {
         for lane in 0..L {
             for (row, pixel) in pixels.into_iter().enumerate() {
@@ -48,26 +50,32 @@ impl<const L: usize> Simd for Emulated<L> {
         }
     }
 
+    #[inline(never)]
     unsafe fn sums(self, from: *const i32) -> [i32; L] {
         unsafe { from.cast::<[i32; L]>().read_unaligned() }
     }
 
+    #[inline(never)]
     unsafe fn floats(self, from: *const f32) -> [f32; L] {
         unsafe { from.cast::<[f32; L]>().read_unaligned() }
     }
 
+    #[inline(never)]
     unsafe fn weights(self, from: *const i8) -> [[u8; 4]; L] {
         unsafe { from.cast::<[[u8; 4]; L]>().read_unaligned() }
     }
 
+    #[inline(never)]
     unsafe fn operand(self, from: *const u8) -> [[u8; 4]; L] {
         unsafe { from.cast::<[[u8; 4]; L]>().read_unaligned() }
     }
 
+    #[inline(never)]
     unsafe fn broadcast(self, from: *const u8) -> [[u8; 4]; L] {
         unsafe { [from.cast::<[u8; 4]>().read_unaligned(); L] }
     }
 
+    #[inline(never)]
     unsafe fn dot(self, sum: [i32; L], elements: [[u8; 4]; L], weights: [[u8; 4]; L]) -> [i32; L] {
         std::array::from_fn(|lane| {
             let products = (0..4)
@@ -77,16 +85,19 @@ impl<const L: usize> Simd for Emulated<L> {
         })
     }
 
+    #[inline(never)]
     unsafe fn scale(self, sum: [i32; L], scale: [f32; L]) -> [i32; L] {
         std::array::from_fn(|lane| (sum[lane] as f32 * scale[lane]).round_ties_even() as i32)
     }
 
+    #[inline(never)]
     unsafe fn store_floats(self, sum: [i32; L], scale: [f32; L], to: *mut f32) {
         for lane in 0..L {
             unsafe { to.add(lane).write_unaligned(sum[lane] as f32 * scale[lane]) }
         }
     }
 
+    #[inline(never)]
     unsafe fn add(self, rounded: [i32; L], residual: *const u8, output: &Output) -> [i32; L] {
         let (adder, first) = output.residual.expect("there is one to be added");
         std::array::from_fn(|lane| {
@@ -97,10 +108,12 @@ impl<const L: usize> Simd for Emulated<L> {
         })
     }
 
+    #[inline(never)]
     unsafe fn limits(self, zero_point: u8, clamp: Clamp) -> (u8, Clamp) {
         (zero_point, clamp)
     }
 
+    #[inline(never)]
     unsafe fn store(self, sums: [[i32; L]; 4], (zero, clamp): (u8, Clamp), to: [*mut u8; 4]) {
         for (sum, to) in sums.into_iter().zip(to) {
             for (lane, sum) in sum.into_iter().enumerate() {

@@ -5,7 +5,7 @@
 //! accumulators stay in registers while the inputs go by. The arrays of registers are indexed by
 //! constants only once the loops over them are unrolled: anything else would keep them in memory.
 
-use super::{Output, Simd, unrolled};
+use super::{Kernel, Output, Simd, unrolled};
 use crate::int8::expect_len;
 
 /// Pixels of a tile at most.
@@ -130,8 +130,6 @@ impl Matrix {
         assert_eq!(residual.is_some(), output.residual.is_some());
         assert!(residual.is_none_or(|residual| residual.len() >= to.len()));
         for panel in &self.panels {
-            let tiles = pixels.div_ceil(tallest::<S>(panel.registers));
-            let valid = (self.outputs - panel.first).min(panel.registers * S::LANES);
             let weights = &self.weights[panel.weights..];
             if S::WIDENS {
                 let count = self.groups * panel.registers * S::LANES * S::GROUP;
@@ -139,39 +137,33 @@ impl Matrix {
                 // SAFETY: both hold as many.
                 unsafe { simd.widen(weights.as_ptr(), wide.as_mut_ptr(), count) };
             }
-            let mut job = Job {
-                panel,
+            let tiles = Tiles {
+                pixels,
                 groups: self.groups,
                 weights: weights.as_ptr(),
-                wide: wide.as_ptr(),
+                wide: wide.as_ptr().cast(),
                 bias: self.bias[panel.bias..].as_ptr(),
                 scales: self.scales[panel.bias..].as_ptr(),
-                elements: elements.as_ptr(),
+                elements: elements.as_ptr().cast(),
                 row,
                 output,
                 stride,
-                valid,
+                valid: (self.outputs - panel.first).min(panel.registers * S::LANES),
                 residual: match residual {
                     Some(residual) => residual[panel.first..].as_ptr(),
                     None => std::ptr::null(),
                 },
                 to: to[panel.first..].as_mut_ptr(),
             };
-            // Tiles of even size: fewer registers idle than in a small last one.
-            for tile in 0..tiles {
-                let pixels = pixels / tiles + usize::from(tile < pixels % tiles);
-                // SAFETY: the tiles have `pixels` rows together. The asserts say that the slices
-                // hold as many, with `valid` bytes of each pixel; `new` pushed all the panel needs.
-                unsafe {
-                    if residual.is_some() {
-                        job.run::<S, true>(simd, pixels);
-                    } else {
-                        job.run::<S, false>(simd, pixels);
-                    }
-                }
-                job.elements = job.elements.wrapping_add(pixels * row);
-                job.residual = job.residual.wrapping_add(pixels * stride);
-                job.to = job.to.wrapping_add(pixels * stride);
+            match (panel.registers, residual.is_some()) {
+                (1, false) => simd.run(Panelled::<1, false>(tiles)),
+                (1, true) => simd.run(Panelled::<1, true>(tiles)),
+                (2, false) => simd.run(Panelled::<2, false>(tiles)),
+                (2, true) => simd.run(Panelled::<2, true>(tiles)),
+                (3, false) => simd.run(Panelled::<3, false>(tiles)),
+                (3, true) => simd.run(Panelled::<3, true>(tiles)),
+                (_, false) => simd.run(Panelled::<4, false>(tiles)),
+                (_, true) => simd.run(Panelled::<4, true>(tiles)),
             }
         }
     }
@@ -215,16 +207,18 @@ impl Matrix {
     }
 }
 
-/// One tile.
-struct Job<'a, E> {
-    panel: &'a Panel,
+/// The tiles of a panel. The pointers hold `pixels` rows of elements, `valid` bytes of each pixel, and
+/// what the panel needs.
+struct Tiles<'a> {
+    pixels: usize,
     groups: usize,
     weights: *const i8,
     /// The weights as elements, where the instruction set wants them so.
-    wide: *const E,
+    wide: *const (),
     bias: *const i32,
     scales: *const f32,
-    elements: *const E,
+    elements: *const (),
+    /// Elements from a row to the next.
     row: usize,
     output: &'a Output,
     stride: usize,
@@ -234,55 +228,60 @@ struct Job<'a, E> {
     to: *mut u8,
 }
 
-impl<E> Job<'_, E> {
-    /// # Safety
-    /// The pointers hold `pixels` rows, `valid` bytes of each, and what the panel needs.
+/// [`Tiles`] of a panel of `R` registers; a function of its own, since with all the shapes of tiles in
+/// one the compiler would take minutes.
+struct Panelled<'a, const R: usize, const ADD: bool>(Tiles<'a>);
+
+impl<const R: usize, const ADD: bool> Kernel for Panelled<'_, R, ADD> {
     #[inline(always)]
-    unsafe fn run<S: Simd<Element = E>, const ADD: bool>(&self, simd: S, pixels: usize) {
-        macro_rules! pixels {
-            ($registers:literal) => {
-                // SAFETY: the caller's promise, for as many pixels.
-                unsafe {
-                    match pixels {
-                        1 => self.tile::<S, ADD, 1, $registers>(simd),
-                        2 => self.tile::<S, ADD, 2, $registers>(simd),
-                        3 => self.tile::<S, ADD, 3, $registers>(simd),
-                        4 => self.tile::<S, ADD, 4, $registers>(simd),
-                        5 => self.tile::<S, ADD, 5, $registers>(simd),
-                        6 => self.tile::<S, ADD, 6, $registers>(simd),
-                        _ if const { tallest::<S>($registers) == 6 } => unreachable!(),
-                        7 => self.tile::<S, ADD, 7, $registers>(simd),
-                        _ => self.tile::<S, ADD, 8, $registers>(simd),
-                    }
-                }
-            };
+    fn run<S: Simd>(self, simd: S) {
+        const { assert!(R <= 4) };
+        if R > S::PANEL {
+            return;
         }
-        match self.panel.registers {
-            1 => pixels!(1),
-            2 => pixels!(2),
-            _ if S::PANEL == 2 => unreachable!(),
-            3 => pixels!(3),
-            _ => pixels!(4),
+        let Self(mut tiles) = self;
+        // Tiles of even size: fewer registers idle than in a small last one.
+        let count = tiles.pixels.div_ceil(tallest::<S>(R));
+        for i in 0..count {
+            let pixels = tiles.pixels / count + usize::from(i < tiles.pixels % count);
+            // SAFETY: the tiles have `pixels` rows together.
+            unsafe {
+                match pixels {
+                    1 => tiles.tile::<S, ADD, 1, R>(simd),
+                    2 => tiles.tile::<S, ADD, 2, R>(simd),
+                    3 => tiles.tile::<S, ADD, 3, R>(simd),
+                    4 => tiles.tile::<S, ADD, 4, R>(simd),
+                    5 => tiles.tile::<S, ADD, 5, R>(simd),
+                    6 => tiles.tile::<S, ADD, 6, R>(simd),
+                    _ if const { tallest::<S>(R) == 6 } => unreachable!(),
+                    7 => tiles.tile::<S, ADD, 7, R>(simd),
+                    _ => tiles.tile::<S, ADD, 8, R>(simd),
+                }
+            }
+            tiles.elements =
+                tiles.elements.cast::<S::Element>().wrapping_add(pixels * tiles.row).cast();
+            tiles.residual = tiles.residual.wrapping_add(pixels * tiles.stride);
+            tiles.to = tiles.to.wrapping_add(pixels * tiles.stride);
         }
     }
+}
 
+impl Tiles<'_> {
     /// # Safety
-    /// As for `run`, with `P` pixels and `R` registers.
+    /// The pointers hold `P` pixels more, and `R` registers of what the panel needs.
     #[inline(always)]
-    unsafe fn tile<S: Simd<Element = E>, const ADD: bool, const P: usize, const R: usize>(
-        &self,
-        simd: S,
-    ) {
+    unsafe fn tile<S: Simd, const ADD: bool, const P: usize, const R: usize>(&self, simd: S) {
         // SAFETY: the caller's promise.
         let (sums, scales, limits) = unsafe {
             let load = |at: usize| {
                 if S::WIDENS {
-                    simd.operand(self.wide.add(at))
+                    simd.operand(self.wide.cast::<S::Element>().add(at))
                 } else {
                     simd.weights(self.weights.add(at))
                 }
             };
-            let sums = tile::<S, P, R>(simd, self.groups, self.elements, self.row, load, self.bias);
+            let elements = self.elements.cast();
+            let sums = tile::<S, P, R>(simd, self.groups, elements, self.row, load, self.bias);
             let mut scales = [simd.floats(self.scales); R];
             for r in 1..R {
                 scales[r] = simd.floats(self.scales.add(r * S::LANES));

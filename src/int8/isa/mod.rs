@@ -256,6 +256,9 @@ pub(in crate::int8) trait Simd: Copy + Send + Sync {
     /// several tiles.
     const WIDENS: bool = false;
 
+    /// Runs a kernel in a function of its own, compiled for the instruction set.
+    fn run(self, kernel: impl Kernel);
+
     /// Bytes as elements, where they are the same.
     fn elements(bytes: &[u8]) -> Option<&[Self::Element]>;
     /// Bytes to elements.

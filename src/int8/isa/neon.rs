@@ -15,15 +15,6 @@ impl Neon {
     pub fn detect() -> Option<Self> {
         std::arch::is_aarch64_feature_detected!("neon").then_some(Self(()))
     }
-
-    pub fn run(self, kernel: impl Kernel) {
-        #[target_feature(enable = "neon")]
-        fn inner(simd: Neon, kernel: impl Kernel) {
-            kernel.run(simd);
-        }
-        // SAFETY: there is a `Neon` only where the feature was detected.
-        unsafe { inner(self, kernel) }
-    }
 }
 
 // SAFETY of every block below: that the machine has the instructions is what a `Neon` says; memory
@@ -38,6 +29,16 @@ impl Simd for Neon {
     const LANES: usize = 8;
     const GROUP: usize = 2;
     const PANEL: usize = 2;
+
+    fn run(self, kernel: impl Kernel) {
+        #[inline(never)]
+        #[target_feature(enable = "neon")]
+        fn inner(simd: Neon, kernel: impl Kernel) {
+            kernel.run(simd);
+        }
+        // SAFETY: there is a `Neon` only where the feature was detected.
+        unsafe { inner(self, kernel) }
+    }
 
     #[inline(always)]
     fn elements(_: &[u8]) -> Option<&[i8]> {

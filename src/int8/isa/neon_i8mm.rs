@@ -15,15 +15,6 @@ impl NeonI8mm {
     pub fn detect() -> Option<Self> {
         Neon::detect().filter(|_| std::arch::is_aarch64_feature_detected!("i8mm")).map(Self)
     }
-
-    pub fn run(self, kernel: impl Kernel) {
-        #[target_feature(enable = "neon,i8mm")]
-        fn inner(simd: NeonI8mm, kernel: impl Kernel) {
-            kernel.run(simd);
-        }
-        // SAFETY: there is a `NeonI8mm` only where these features were detected.
-        unsafe { inner(self, kernel) }
-    }
 }
 
 // SAFETY of every block below: that the machine has the instructions is what a `NeonI8mm` says;
@@ -38,6 +29,16 @@ impl Simd for NeonI8mm {
     const LANES: usize = 8;
     const GROUP: usize = 4;
     const PANEL: usize = 2;
+
+    fn run(self, kernel: impl Kernel) {
+        #[inline(never)]
+        #[target_feature(enable = "neon,i8mm")]
+        fn inner(simd: NeonI8mm, kernel: impl Kernel) {
+            kernel.run(simd);
+        }
+        // SAFETY: there is a `NeonI8mm` only where these features were detected.
+        unsafe { inner(self, kernel) }
+    }
 
     #[inline(always)]
     fn elements(bytes: &[u8]) -> Option<&[u8]> {

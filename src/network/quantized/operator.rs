@@ -115,6 +115,16 @@ impl Operator {
         Ok(tvec![1, to.height, to.width, to.channels])
     }
 
+    /// Multiply-accumulates for the shapes of the inputs; 0 where it is no weighted sum.
+    fn multiplications(&self, inputs: &[&[usize]]) -> TractResult<usize> {
+        let depth = match self {
+            Self::Convolution(op) | Self::Linear(op) => op.depth(),
+            Self::FullyConnected(op) => op.inputs(),
+            _ => 0,
+        };
+        Ok(self.output_shape(inputs)?.iter().product::<usize>() * depth)
+    }
+
     fn run(&self, inputs: &[TValue], output: &mut Tensor) -> TractResult<()> {
         let shape = |i: usize| picture(inputs[i].shape());
         let bytes =
@@ -185,6 +195,11 @@ pub(in crate::network) struct Int8 {
 impl Int8 {
     pub(super) fn new(operator: Operator) -> Self {
         Self { operator: Arc::new(operator), reshaped: None }
+    }
+
+    /// Multiply-accumulates for the shapes of the inputs; 0 where it is no weighted sum.
+    pub(in crate::network) fn multiplications(&self, inputs: &[&[usize]]) -> TractResult<usize> {
+        self.operator.multiplications(inputs)
     }
 
     fn output_shape(&self, inputs: &[&[usize]]) -> TractResult<TVec<usize>> {
