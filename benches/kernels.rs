@@ -1,7 +1,8 @@
 //! The layers of EfficientNet-Lite0 at 224 x 224, one by one: `cargo bench --bench kernels`.
 //!
-//! Throughput is in multiply-accumulates (shown as items) a second, on one thread. `CAMLIVE_ISA`
-//! names the instruction set.
+//! Throughput is in multiply-accumulates (shown as items) a second, on one thread; the peak of the
+//! multiplying instructions, which it is to be compared with, comes first. `CAMLIVE_ISA` names the
+//! instruction set.
 
 use camlive::int8::{
     AddSpec, Clamp, Convolution, ConvolutionSpec, FullyConnected, FullyConnectedSpec, Isa, Operand,
@@ -12,6 +13,9 @@ use divan::counter::ItemsCount;
 
 fn main() {
     rayon::ThreadPoolBuilder::new().num_threads(1).build_global().expect("there is no pool yet");
+    if let Some(peak) = isa().peak() {
+        println!("peak on {}: {:.1} Gitem/s", isa(), peak / 1e9);
+    }
     divan::main();
 }
 

@@ -277,6 +277,28 @@ fn bench_reports_every_stage_as_json() {
     }
 }
 
+#[test]
+fn bench_tells_the_operators_times_on_request() {
+    let arguments =
+        ["bench", "--network-only", "--operators", "--duration", "0.5", "--threads", "1"];
+    let output = camlive(&arguments).args(["--json", "-"]).output().unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+    let report: Value = serde_json::from_str(stdout(&output)).unwrap();
+    let operators = report["operators"].as_array().unwrap();
+    let milliseconds: f64 = operators.iter().map(|row| row["ms"].as_f64().unwrap()).sum();
+    assert!(milliseconds > 0.0);
+    let [.., pool, linear] = &operators[..] else { panic!("{operators:?}") };
+    // Without kernels for this processor tract's own operators run.
+    if report["isa"].is_string() {
+        assert_eq!(pool["operator"], "GlobalAveragePool");
+        assert_eq!(linear["output"], serde_json::json!([1, 1000]));
+        assert_eq!(linear["macs"], 1_280_000);
+        assert!(linear["share_of_peak"].as_f64().unwrap() > 0.0);
+    }
+    let table = camlive(&arguments).output().unwrap();
+    assert!(stdout(&table).contains("GMAC/s"), "{}", stdout(&table));
+}
+
 #[cfg(unix)]
 #[test]
 fn a_request_to_end_that_comes_twice_ends_the_run_well() {

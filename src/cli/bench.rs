@@ -190,7 +190,11 @@ fn run_network(
     Demo::open()?.at(0, &mut frame)?;
     let settings = arguments.model.settings();
     let mut findings = Findings::default();
-    let operators = arguments.operators.then(Operators::default);
+    let operators = arguments.operators.then(|| {
+        let network = analyser.network();
+        let isa = network.int8().and_then(|report| report.isa);
+        Operators::new(isa.and_then(Isa::peak).map(|peak| peak * network.threads() as f64))
+    });
     let mut times = Times { operators, ..Times::default() };
     // The first run pays for caches and page faults.
     analyser.analyse(&frame, &settings, &mut findings)?;

@@ -6,8 +6,11 @@ use crate::clock::milliseconds;
 use crate::network::Timed;
 
 /// The operators of a network in the order in which they run.
-#[derive(Default)]
-pub(super) struct Operators(Vec<Operator>);
+pub(super) struct Operators {
+    operators: Vec<Operator>,
+    /// Multiply-accumulates a second that the instruction set achieves on all threads together.
+    peak: Option<f64>,
+}
 
 struct Operator {
     what: Timed,
@@ -25,36 +28,45 @@ struct Row<'a> {
     /// Of int8 operators.
     macs: Option<usize>,
     gmac_per_s: Option<f64>,
+    /// Of what the multiplying instructions achieve alone, 0 to 1.
+    share_of_peak: Option<f64>,
 }
 
 impl Operators {
+    /// None yet; `peak` is in multiply-accumulates a second.
+    pub(super) fn new(peak: Option<f64>) -> Self {
+        Self { operators: Vec::new(), peak }
+    }
+
     /// Adds what a run of the network took.
     pub(super) fn add(&mut self, run: Vec<Timed>) {
-        if self.0.is_empty() {
-            self.0 = run
+        if self.operators.is_empty() {
+            self.operators = run
                 .into_iter()
                 .map(|what| Operator { milliseconds: vec![milliseconds(what.took)], what })
                 .collect();
             return;
         }
-        for (operator, timed) in self.0.iter_mut().zip(run) {
+        for (operator, timed) in self.operators.iter_mut().zip(run) {
             operator.milliseconds.push(milliseconds(timed.took));
         }
     }
 
     fn rows(&self) -> impl Iterator<Item = Row<'_>> {
-        self.0.iter().map(|Operator { what, milliseconds }| {
+        self.operators.iter().map(|Operator { what, milliseconds }| {
             let mut sorted = milliseconds.clone();
             sorted.sort_unstable_by(f64::total_cmp);
             let ms = sorted[sorted.len() / 2];
             let macs = what.multiplications.filter(|&macs| macs > 0);
+            let speed = macs.map(|macs| macs as f64 / (ms * 1e6));
             Row {
                 name: &what.name,
                 operator: &what.operator,
                 output: &what.output,
                 ms,
                 macs,
-                gmac_per_s: macs.map(|macs| macs as f64 / (ms * 1e6)),
+                gmac_per_s: speed,
+                share_of_peak: speed.zip(self.peak).map(|(speed, peak)| speed * 1e9 / peak),
             }
         })
     }
@@ -63,17 +75,23 @@ impl Operators {
     pub(super) fn table(&self) -> String {
         let sum: f64 = self.rows().map(|row| row.ms).sum();
         let mut text = format!(
-            "\n{:20}{:>18}{:>9}{:>7}{:>9}{:>9}\n",
-            "operator", "output", "ms", "share", "MMAC", "GMAC/s"
+            "\n{:20}{:>18}{:>9}{:>8}{:>8}{:>8}{:>9}\n",
+            "operator", "output", "ms", "share", "MMAC", "GMAC/s", "of peak"
         );
-        for Row { operator, output, ms, macs, gmac_per_s, .. } in self.rows() {
+        for Row { operator, output, ms, macs, gmac_per_s, share_of_peak, .. } in self.rows() {
             let sides: Vec<_> = output.iter().map(usize::to_string).collect();
             let share = format!("{:.1} %", 100.0 * ms / sum);
-            text += &format!("{operator:20}{:>18}{ms:9.3}{share:>7}", sides.join("x"));
+            text += &format!("{operator:20}{:>18}{ms:9.3}{share:>8}", sides.join("x"));
             if let (Some(macs), Some(speed)) = (macs, gmac_per_s) {
-                text += &format!("{:9.1}{speed:9.1}", macs as f64 / 1e6);
+                text += &format!("{:8.1}{speed:8.1}", macs as f64 / 1e6);
+            }
+            if let Some(share) = share_of_peak {
+                text += &format!("{:>9}", format!("{:.0} %", 100.0 * share));
             }
             text.push('\n');
+        }
+        if let Some(peak) = self.peak {
+            text += &format!("\npeak of the multiplying instructions: {:.1} GMAC/s\n", peak / 1e9);
         }
         text
     }

@@ -25,6 +25,7 @@ mod neon;
 mod neon_dotprod;
 #[cfg(target_arch = "aarch64")]
 mod neon_i8mm;
+mod peak;
 mod scratch;
 
 use std::fmt;
