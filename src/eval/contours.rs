@@ -4,6 +4,12 @@
 //! holes: the 4-connected components of the others that do not reach the border. From one
 //! threshold to the next only a few places change, so each row keeps a bit a place, and a threshold
 //! costs as much as there are runs of equal bits.
+//!
+//! The area inside a contour is that of the polygon through the centres of its places: of each
+//! square between four places the whole where all of them belong to the component, and half where
+//! three do. A hole has what is left: half of each square for each corner, but never more than all.
+
+use std::ops::{Range, RangeInclusive};
 
 use crate::geometry::Rect;
 
@@ -31,8 +37,8 @@ pub struct Contours {
     boxes: Vec<Rect>,
 }
 
-/// Neighbouring places of one row that are all above the threshold, or all not; and what is known
-/// of the component that begins with it.
+/// Neighbouring places of one row that are all above the threshold, or all not and between such;
+/// and what is known of the component that begins with it.
 #[derive(Debug, Clone, Copy)]
 struct Run {
     above_threshold: bool,
@@ -49,8 +55,8 @@ struct Run {
     within: i64,
 }
 
-/// The run that stands for what lies around the map; components below the threshold that reach the
-/// border are part of it.
+/// The run that stands for what lies around the map. What is not above the threshold and reaches the
+/// border is part of it.
 const OUTSIDE: usize = 0;
 
 impl Contours {
@@ -63,7 +69,7 @@ impl Contours {
         &mut self,
         map: &[u8],
         width: usize,
-        mut each: impl FnMut(std::ops::RangeInclusive<u8>, Boxes),
+        mut each: impl FnMut(RangeInclusive<u8>, Boxes),
     ) {
         assert!(width > 0 && map.len().is_multiple_of(width), "not a map of rows of {width}");
         let words = width.div_ceil(64);
@@ -96,48 +102,29 @@ impl Contours {
     /// Finds all runs, row by row, and joins those of one component.
     fn find_runs(&mut self, width: u32) {
         let Self { bits, runs, .. } = self;
-        let words = width.div_ceil(64) as usize;
-        let height = (bits.len() / words) as u32;
         runs.clear();
         push(runs, false, Rect::default(), OUTSIDE);
-        let mut row_above = 0..0;
-        for (y, row) in bits.chunks_exact(words).enumerate() {
-            let y = y as u32;
+        let words = width.div_ceil(64) as usize;
+        let mut above = 1..1;
+        for (y, row) in bits.chunks_exact(words).chain([&[][..]]).enumerate() {
             let start = runs.len();
-            let (mut x0, mut above_threshold, mut before) = (0, false, 0);
-            for (i, &word) in row.iter().enumerate() {
-                let mut changes = word ^ (word << 1 | before);
-                before = word >> 63;
-                while changes != 0 {
-                    let x = 64 * i as u32 + changes.trailing_zeros();
-                    changes &= changes - 1;
-                    // Bits beyond the row are 0, so the last change may be the row's end.
-                    if x > x0 {
-                        push(runs, above_threshold, Rect::new(x0, y, x, y + 1), OUTSIDE);
-                    }
-                    (x0, above_threshold) = (x, !above_threshold);
+            push_row(runs, y as u32, row, width);
+            let current = start..runs.len();
+            join_outside(runs, above.clone(), current.clone());
+            join_outside(runs, current.clone(), above.clone());
+            for run in current.clone() {
+                let Rect { x0, x1, .. } = runs[run].rect;
+                while !above.is_empty() && runs[above.start].rect.x1 < x0 {
+                    above.start += 1;
                 }
-            }
-            if x0 < width {
-                push(runs, above_threshold, Rect::new(x0, y, width, y + 1), OUTSIDE);
-            }
-            for run in start..runs.len() {
-                let Run { above_threshold, rect, .. } = runs[run];
-                let at_border = y == 0 || y + 1 == height || rect.x0 == 0 || rect.x1 == width;
-                if at_border && !above_threshold {
-                    join(runs, run, OUTSIDE);
-                }
-                while !row_above.is_empty() && runs[row_above.start].rect.x1 < rect.x0 {
-                    row_above.start += 1;
-                }
-                for upper in row_above.clone() {
-                    if runs[upper].rect.x0 > rect.x1 {
+                for upper in above.clone() {
+                    if runs[upper].rect.x0 > x1 {
                         break;
                     }
                     meet(runs, upper, run);
                 }
             }
-            row_above = start..runs.len();
+            above = current;
         }
     }
 
@@ -170,8 +157,6 @@ impl Contours {
             let (contour, own) = if above_threshold {
                 (rect, twice_area)
             } else {
-                // A hole has a half of each square that one of its places is a corner of, and the
-                // whole where more are: two halves a corner, less what counts too often.
                 let around = Rect::new(rect.x0 - 1, rect.y0 - 1, rect.x1 + 1, rect.y1 + 1);
                 (around, 4 * count - twice_area)
             };
@@ -205,6 +190,42 @@ fn push(runs: &mut Vec<Run>, above_threshold: bool, rect: Rect, upper: usize) {
         twice_area: 0,
         within: 0,
     });
+}
+
+/// Appends the runs of row `y`: those above the threshold, and what lies between them.
+fn push_row(runs: &mut Vec<Run>, y: u32, row: &[u64], width: u32) {
+    let start = runs.len();
+    let (mut x0, mut above_threshold, mut before) = (0, false, 0);
+    for (i, &word) in row.iter().enumerate() {
+        let mut changes = word ^ (word << 1 | before);
+        before = word >> 63;
+        while changes != 0 {
+            let x = 64 * i as u32 + changes.trailing_zeros();
+            changes &= changes - 1;
+            // What lies before the first change reaches the border.
+            if above_threshold || runs.len() > start {
+                push(runs, above_threshold, Rect::new(x0, y, x, y + 1), OUTSIDE);
+            }
+            (x0, above_threshold) = (x, !above_threshold);
+        }
+    }
+    if above_threshold {
+        push(runs, true, Rect::new(x0, y, width, y + 1), OUTSIDE);
+    }
+}
+
+/// Joins what is not above the threshold to the outside, where it reaches beyond the runs of the row
+/// above or below.
+fn join_outside(runs: &mut [Run], row: Range<usize>, other: Range<usize>) {
+    for run in row {
+        let Run { above_threshold, rect, .. } = runs[run];
+        let covered = !other.is_empty()
+            && runs[other.start].rect.x0 <= rect.x0
+            && rect.x1 <= runs[other.end - 1].rect.x1;
+        if !above_threshold && !covered {
+            join(runs, run, OUTSIDE);
+        }
+    }
 }
 
 /// Joins a run to one in the row above, where they are alike and touch.

@@ -190,7 +190,7 @@ mod tests {
                 "no-box.jpg: not in localization.txt",
                 "few.jpg: localization.txt, line 5: 3 numbers instead of 4",
                 "../out.jpg: `../out.jpg`: not the name of a file in a folder",
-                "zero.jpg: image_sizes.txt, line 8: a picture without pixels",
+                "zero.jpg: image_sizes.txt, line 7: a picture without pixels",
             ]
         );
     }
