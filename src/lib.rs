@@ -28,6 +28,7 @@
 //!    newest frame wins; what is lost on the way is counted by gaps in the frames' numbers. Frames
 //!    go round and are filled again.
 //! 5. [`view`] draws frames with what was found in them, and shows them in a window.
+//! 5. [`eval`] measures how good the boxes are on a data set, as the paper does.
 //! 6. [`cli`] is the command line, one file a subcommand.
 
 #![deny(unsafe_code)]
@@ -36,6 +37,7 @@
 pub mod cli;
 pub mod clock;
 pub mod error;
+pub mod eval;
 pub mod frame;
 pub mod geometry;
 pub mod int8;

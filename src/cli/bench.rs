@@ -2,7 +2,6 @@
 
 mod operators;
 
-use std::io::{IsTerminal, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -12,6 +11,7 @@ use serde::Serialize;
 
 use crate::cli::model::Model;
 use crate::cli::output::{Output, say};
+use crate::cli::progress::Progress;
 use crate::cli::{open_source, seconds, stop_on_signal};
 use crate::clock::milliseconds;
 use crate::error::{Error, Result};
@@ -138,7 +138,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let (backend, threads) = (network.backend().name(), network.threads());
     let isa = network.int8().and_then(|report| report.isa).map(Isa::name);
     let stop = stop_on_signal()?;
-    let mut progress = Progress::new(arguments.duration);
+    let mut progress = Progress::new();
     let (times, elapsed) = if arguments.network_only {
         run_network(analyser, &stop, arguments, &mut progress)?
     } else {
@@ -207,7 +207,8 @@ fn run_network(
         if let Some(operators) = &mut times.operators {
             operators.add(analyser.operators()?);
         }
-        progress.show(start.elapsed(), times.stages.network.len());
+        let frames = times.stages.network.len();
+        progress.show(|| line(start.elapsed(), arguments.duration, frames));
     }
     Ok((times, start.elapsed()))
 }
@@ -253,7 +254,7 @@ fn run_pipeline(
             Ok(analysed) => {
                 pipeline.recycle(analysed);
                 frames += 1;
-                progress.show(start.elapsed(), frames);
+                progress.show(|| line(start.elapsed(), arguments.duration, frames));
             }
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => break,
@@ -298,35 +299,11 @@ impl Report {
     }
 }
 
-/// A line on the terminal that tells how far the measurement is.
-struct Progress {
-    duration: Duration,
-    shown: Option<Instant>,
-    terminal: bool,
-}
-
-impl Progress {
-    fn new(duration: Duration) -> Self {
-        Self { duration, shown: None, terminal: std::io::stderr().is_terminal() }
-    }
-
-    fn show(&mut self, elapsed: Duration, frames: usize) {
-        let recently = |shown: Instant| shown.elapsed() < Duration::from_millis(200);
-        if !self.terminal || self.shown.is_some_and(recently) {
-            return;
-        }
-        self.shown = Some(Instant::now());
-        let (now, all) = (elapsed.as_secs_f64(), self.duration.as_secs_f64());
-        let fps = frames as f64 / now;
-        // The measurement does not depend on whether its progress can be told.
-        let _ = write!(std::io::stderr(), "\r{now:4.0} of {all:.0} s, {fps:.1} frames a second ");
-    }
-
-    fn clear(&self) {
-        if self.shown.is_some() {
-            let _ = write!(std::io::stderr(), "\r\x1b[K");
-        }
-    }
+/// How far the measurement is.
+fn line(elapsed: Duration, duration: Duration, frames: usize) -> String {
+    let (now, all) = (elapsed.as_secs_f64(), duration.as_secs_f64());
+    let fps = frames as f64 / now;
+    format!("{now:4.0} of {all:.0} s, {fps:.1} frames a second")
 }
 
 /// The most memory that this process has held so far, in megabytes, where the system tells.

@@ -2,9 +2,11 @@
 
 mod bench;
 mod doctor;
+mod eval;
 mod image;
 mod model;
 mod output;
+mod progress;
 mod run;
 
 use std::ffi::OsString;
@@ -36,6 +38,7 @@ Examples:
   camlive run demo                         the built-in demo; needs no camera
   camlive image cat.jpg --overlay out.png  boxes and heat map drawn on a photograph
   camlive run --view none --events -       boxes as JSON lines on standard output
+  camlive eval DATASET                     how good the boxes are on a data set
   camlive bench                            how many frames a second this machine analyses
   camlive doctor                           what cameras and instruction sets this machine has";
 
@@ -43,6 +46,7 @@ Examples:
 enum Command {
     Run(run::Arguments),
     Image(image::Arguments),
+    Eval(eval::Arguments),
     Bench(bench::Arguments),
     Doctor(doctor::Arguments),
 }
@@ -62,6 +66,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> Result<()> {
     match parsed {
         Ok(Arguments { command: Some(Command::Run(arguments)) }) => run::run(&arguments),
         Ok(Arguments { command: Some(Command::Image(arguments)) }) => image::run(&arguments),
+        Ok(Arguments { command: Some(Command::Eval(arguments)) }) => eval::run(&arguments),
         Ok(Arguments { command: Some(Command::Bench(arguments)) }) => bench::run(&arguments),
         Ok(Arguments { command: Some(Command::Doctor(arguments)) }) => doctor::run(&arguments),
         Ok(Arguments { command: None }) => {

@@ -8,12 +8,13 @@ use super::output::say;
 use crate::error::{Error, Result};
 use crate::geometry::Size;
 use crate::localize::{Boxes, Localizer, Settings, Wanted};
-use crate::network::{Backend, Left, Mapping, ModelOptions, Network};
+use crate::network::{Backend, Left, Mapping, ModelOptions, Network, processors};
 use crate::pipeline::analyse::Analyser;
 
+/// The options that choose a network.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Network")]
-pub struct Model {
+pub struct NetworkOptions {
     /// ONNX classifier that ends in global pooling and a linear layer [default: the built-in
     /// EfficientNet-Lite0 for the 1000 classes of ImageNet]
     #[arg(long, value_name = "FILE.onnx")]
@@ -54,6 +55,13 @@ pub struct Model {
     /// Tell which quantized operators of the network are not run in int8, and why
     #[arg(long, short)]
     verbose: bool,
+}
+
+/// The options that choose a network and what is looked for with it.
+#[derive(Debug, Args)]
+pub struct Model {
+    #[command(flatten)]
+    network: NetworkOptions,
 
     /// Look for this class, whatever its score: a label, a WordNet id or an index; may be repeated
     #[arg(long = "class", value_name = "NAME", help_heading = "Boxes")]
@@ -79,22 +87,26 @@ enum BoxesArgument {
     All,
 }
 
-impl Model {
-    /// Loads the network and prepares what is looked for.
+impl NetworkOptions {
+    /// Loads the network; it runs on `threads`, where they are given.
     ///
     /// # Errors
-    /// A model that cannot be used; a class that it does not have.
-    pub fn load(&self) -> Result<Analyser> {
-        let network = Network::load(&ModelOptions {
+    /// A model that cannot be used.
+    pub fn load(&self, threads: Option<usize>) -> Result<Network> {
+        Network::load(&ModelOptions {
             path: self.model.clone(),
             input_size: self.input_size.map(|side| Size::new(side, side)),
             mean: self.mean,
             std: self.std,
             labels: self.labels.clone(),
             backend: self.backend,
-            threads: self.threads.map(usize::from),
+            threads: threads.or(self.threads.map(usize::from)),
             mapping: self.mapping,
-        })?;
+        })
+    }
+
+    /// Tells what is not run in int8, where that is asked for.
+    pub fn tell_left(&self, network: &Network) {
         if let Some(report) = network.int8()
             && self.verbose
         {
@@ -102,6 +114,22 @@ impl Model {
                 say(format_args!("network: {node} is not run in int8: {why}"));
             }
         }
+    }
+
+    /// How many networks run side by side, each on one thread.
+    pub fn workers(&self) -> usize {
+        self.threads.map_or_else(processors, usize::from)
+    }
+}
+
+impl Model {
+    /// Loads the network and prepares what is looked for.
+    ///
+    /// # Errors
+    /// A model that cannot be used; a class that it does not have.
+    pub fn load(&self) -> Result<Analyser> {
+        let network = self.network.load(None)?;
+        self.network.tell_left(&network);
         let wanted = if self.classes.is_empty() {
             Wanted::Top(self.top as usize)
         } else {
@@ -160,7 +188,7 @@ fn channels(text: &str) -> Result<[f32; 3]> {
     }
 }
 
-fn fraction(text: &str) -> Result<f32> {
+pub fn fraction(text: &str) -> Result<f32> {
     text.parse()
         .ok()
         .filter(|value| (0.0..1.0).contains(value))

@@ -82,6 +82,7 @@ pub struct Localizer {
     upsampler: Upsampler,
     labeller: Labeller,
     components: Vec<Component>,
+    rects: Vec<Rect>,
 }
 
 impl Localizer {
@@ -96,6 +97,7 @@ impl Localizer {
             upsampler: Upsampler::default(),
             labeller: Labeller::default(),
             components: Vec::new(),
+            rects: Vec::new(),
         }
     }
 
@@ -133,11 +135,9 @@ impl Localizer {
                 continue;
             }
             let class = self.ranked[rank];
-            class_activation_map(&activations.features, head, class, &mut self.coarse);
-            let Size { width, height } = self.grid;
-            self.upsampler.upsample(&self.coarse, width as usize, height as usize, &mut self.fine);
+            self.find_map(activations, head, class);
             if rank < boxed {
-                self.find_boxes(class, scores[class], frame, settings, &mut findings.detections);
+                self.detect(class, scores[class], frame, settings, &mut findings.detections);
             }
             if rank == shown {
                 findings.shown = class;
@@ -146,8 +146,41 @@ impl Localizer {
         }
     }
 
-    /// Appends the boxes of the map in `self.fine`.
-    fn find_boxes(
+    /// The map of `class` from which its boxes are cut: its class activation map, upsampled to the
+    /// grid.
+    ///
+    /// # Panics
+    /// Where the class does not exist, or the head belongs to another network.
+    pub fn find_map(&mut self, activations: &Activations, head: &Head, class: usize) -> &Map {
+        class_activation_map(&activations.features, head, class, &mut self.coarse);
+        let Size { width, height } = self.grid;
+        self.upsampler.upsample(&self.coarse, width as usize, height as usize, &mut self.fine);
+        &self.fine
+    }
+
+    /// The boxes of the last [map](Self::find_map) in a frame of size `frame`: the connected
+    /// components of the places that exceed `threshold` times the map's maximum, from the largest
+    /// down. A map that is flat or nowhere positive has none.
+    pub fn find_boxes(&mut self, threshold: f32, boxes: Boxes, frame: Size) -> &[Rect] {
+        self.rects.clear();
+        let Some((_, _, maximum)) = self.fine.peak() else { return &self.rects };
+        if maximum <= 0.0 || self.fine.is_flat() {
+            return &self.rects;
+        }
+        self.components.clear();
+        self.components.extend(self.labeller.components(&self.fine, threshold * maximum));
+        self.components.sort_unstable_by_key(|component| {
+            (std::cmp::Reverse(component.area), component.rect.y0, component.rect.x0)
+        });
+        if boxes == Boxes::Largest {
+            self.components.truncate(1);
+        }
+        self.rects.extend(self.components.iter().map(|c| c.rect.scaled(self.grid, frame)));
+        &self.rects
+    }
+
+    /// Appends what the last map shows.
+    fn detect(
         &mut self,
         class: usize,
         score: f32,
@@ -155,27 +188,19 @@ impl Localizer {
         settings: &Settings,
         detections: &mut Vec<Detection>,
     ) {
-        let Some((x, y, maximum)) = self.fine.peak() else { return };
-        if maximum <= 0.0 || self.fine.is_flat() {
-            return;
-        }
-        let peak = Point {
-            x: ((2 * x + 1) as u64 * u64::from(frame.width) / (2 * self.grid.width as u64)) as u32,
-            y: ((2 * y + 1) as u64 * u64::from(frame.height) / (2 * self.grid.height as u64))
-                as u32,
+        let Some((x, y, _)) = self.fine.peak() else { return };
+        let middle = |place: usize, places: u32, pixels: u32| {
+            ((2 * place + 1) as u64 * u64::from(pixels) / (2 * u64::from(places))) as u32
         };
-        self.components.clear();
-        self.components.extend(self.labeller.components(&self.fine, settings.threshold * maximum));
-        self.components.sort_unstable_by_key(|component| {
-            (std::cmp::Reverse(component.area), component.rect.y0, component.rect.x0)
-        });
-        if settings.boxes == Boxes::Largest {
-            self.components.truncate(1);
-        }
-        detections.extend(self.components.iter().map(|component| Detection {
+        let peak = Point {
+            x: middle(x, self.grid.width, frame.width),
+            y: middle(y, self.grid.height, frame.height),
+        };
+        let rects = self.find_boxes(settings.threshold, settings.boxes, frame);
+        detections.extend(rects.iter().map(|&rect| Detection {
             class,
             score,
-            rect: component.rect.scaled(self.grid, frame),
+            rect,
             peak,
             track: 0,
         }));

@@ -318,7 +318,7 @@ fn format(
 }
 
 /// How many threads the machine runs at a time.
-fn processors() -> usize {
+pub fn processors() -> usize {
     std::thread::available_parallelism().map_or(1, |threads| threads.get())
 }
 

@@ -109,9 +109,30 @@ pub fn is_photograph(path: &Path) -> std::io::Result<bool> {
 /// `Invalid`, and names the file, where it cannot be read, is no picture, is cut short or broken,
 /// or has more than [`MAX_PIXELS`].
 pub fn read_photograph(path: &Path, frame: &mut Frame) -> Result<()> {
+    read(path, Turn::Upright, frame)
+}
+
+/// Reads a photograph as its pixels are stored, whatever its EXIF orientation: what data sets
+/// annotate.
+///
+/// # Errors
+/// As [`read_photograph`].
+pub fn read_stored(path: &Path, frame: &mut Frame) -> Result<()> {
+    read(path, Turn::AsStored, frame)
+}
+
+/// Whether a picture is turned as its EXIF orientation says.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Turn {
+    Upright,
+    AsStored,
+}
+
+fn read(path: &Path, turn: Turn, frame: &mut Frame) -> Result<()> {
     let bytes = read_file(path)?;
     let start = Instant::now();
-    let picture = decode(bytes).map_err(|e| Error::invalid(format!("{}: {e}", path.display())))?;
+    let picture =
+        decode(bytes, turn).map_err(|e| Error::invalid(format!("{}: {e}", path.display())))?;
     let size = Size::new(picture.width(), picture.height());
     frame.rgb = picture.into_rgb8().into_raw();
     frame.size = size;
@@ -143,7 +164,7 @@ fn read_file(path: &Path) -> Result<Vec<u8>> {
 }
 
 /// Decodes and turns a picture; errors do not name it.
-fn decode(bytes: Vec<u8>) -> Result<DynamicImage> {
+fn decode(bytes: Vec<u8>, turn: Turn) -> Result<DynamicImage> {
     if bytes.is_empty() {
         return Err(Error::invalid("the file is empty"));
     }
@@ -155,11 +176,11 @@ fn decode(bytes: Vec<u8>) -> Result<DynamicImage> {
         return Err(Error::invalid("the JPEG is cut short"));
     }
     // A decoder's bug on a hostile file must not end the program.
-    catch_unwind(AssertUnwindSafe(|| decode_as(format, bytes)))
+    catch_unwind(AssertUnwindSafe(|| decode_as(format, bytes, turn)))
         .unwrap_or_else(|_| Err(Error::invalid(format!("broken {format:?} picture"))))
 }
 
-fn decode_as(format: ImageFormat, bytes: Vec<u8>) -> Result<DynamicImage> {
+fn decode_as(format: ImageFormat, bytes: Vec<u8>, turn: Turn) -> Result<DynamicImage> {
     let broken = |e: ImageError| match e {
         ImageError::Unsupported(_) => Error::invalid(format!(
             "cannot read {format:?} pictures of this kind; convert it to JPEG or PNG"
@@ -176,6 +197,8 @@ fn decode_as(format: ImageFormat, bytes: Vec<u8>) -> Result<DynamicImage> {
     check_size(Size::new(width, height))?;
     let orientation = decoder.orientation().map_err(broken)?;
     let mut picture = DynamicImage::from_decoder(decoder).map_err(broken)?;
-    picture.apply_orientation(orientation);
+    if turn == Turn::Upright {
+        picture.apply_orientation(orientation);
+    }
     Ok(picture)
 }

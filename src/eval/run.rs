@@ -1,0 +1,185 @@
+//! Scores the photographs of a data set, several at a time.
+
+use std::path::PathBuf;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{PoisonError, mpsc};
+
+use crate::error::{Error, Result};
+use crate::eval::contours::Contours;
+use crate::eval::data::{Example, Truth};
+use crate::eval::outcome::{Boxes, Located, Outcome, centre_box, is_right, levels, rank};
+use crate::eval::pixels::Histogram;
+use crate::eval::score_map::{SIDE, ScoreMap, on_grid};
+use crate::frame::Frame;
+use crate::geometry::{Rect, Size};
+use crate::localize::{self, Localizer, Wanted};
+use crate::network::Network;
+use crate::network::activations::Activations;
+use crate::source::still::read_stored;
+
+/// What the paper's rules are asked with, and where score maps go.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Of the one box a class: a fraction of the map's maximum, 0 to 1.
+    pub threshold: f32,
+    /// Of the heuristic's tight boxes.
+    pub tight: f32,
+    /// Of the heuristic's loose boxes.
+    pub loose: f32,
+    /// The folder that score maps are written to.
+    pub dump: Option<PathBuf>,
+}
+
+/// What came of the photographs, in the order of the data set.
+#[derive(Debug, Default)]
+pub struct Scored {
+    pub outcomes: Vec<Outcome>,
+    /// Those that could not be scored, each named.
+    pub failed: Vec<Error>,
+}
+
+/// Scores the photographs of a data set, as many at a time as `workers` says: each with a network of
+/// its own that runs on one thread. The first uses `network`, the others what `load` gives.
+/// `progress` is told now and then how many photographs are done.
+///
+/// # Errors
+/// A network that cannot be loaded or run; a score map that cannot be written. A photograph that
+/// cannot be read is among the failed.
+pub fn score(
+    examples: &[Result<Example>],
+    network: Network,
+    load: &(dyn Fn() -> Result<Network> + Sync),
+    workers: usize,
+    options: &Options,
+    progress: &mut dyn FnMut(usize),
+) -> Result<Scored> {
+    let next = AtomicUsize::new(0);
+    let results = Mutex::new(Vec::new());
+    let (done_in, done_out) = mpsc::channel();
+    let work = |network: Result<Network>, done: mpsc::Sender<()>| -> Result<()> {
+        let mut worker = Worker::new(network?, options);
+        loop {
+            let i = next.fetch_add(1, Ordering::Relaxed);
+            let Some(example) = examples.get(i) else { return Ok(()) };
+            let result = match example {
+                Ok(example) => worker.score(example)?,
+                Err(error) => Err(error.clone()),
+            };
+            results.lock().unwrap_or_else(PoisonError::into_inner).push((i, result));
+            if done.send(()).is_err() {
+                return Ok(());
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        let mut threads = Vec::new();
+        let first = Some(Ok(network));
+        let more = (1..workers.min(examples.len())).map(|_| None);
+        for network in std::iter::once(first).chain(more) {
+            let (work, next, done) = (&work, &next, done_in.clone());
+            let run = move || {
+                let result = work(network.unwrap_or_else(load), done);
+                if result.is_err() {
+                    next.store(examples.len(), Ordering::Relaxed);
+                }
+                result
+            };
+            let spawned = std::thread::Builder::new().name("eval".into()).spawn_scoped(scope, run);
+            threads
+                .push(spawned.map_err(|e| Error::invalid(format!("cannot start a thread: {e}")))?);
+        }
+        drop(done_in);
+        for (done, ()) in done_out.iter().enumerate() {
+            progress(done + 1);
+        }
+        for thread in threads {
+            thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+        }
+        Ok::<_, Error>(())
+    })?;
+    let mut results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
+    results.sort_unstable_by_key(|(i, _)| *i);
+    let mut scored = Scored::default();
+    for (_, result) in results {
+        match result {
+            Ok(outcome) => scored.outcomes.push(outcome),
+            Err(error) => scored.failed.push(error),
+        }
+    }
+    Ok(scored)
+}
+
+/// A network with the buffers to score one photograph after the other.
+struct Worker<'a> {
+    network: Network,
+    options: &'a Options,
+    frame: Frame,
+    activations: Activations,
+    /// With maps as large as the network's input, and as large as score maps.
+    paper: Localizer,
+    square: Localizer,
+    scores: ScoreMap,
+    contours: Contours,
+}
+
+impl<'a> Worker<'a> {
+    fn new(network: Network, options: &'a Options) -> Self {
+        let localizer = |grid| Localizer::new(Wanted::Classes(Vec::new()), grid);
+        Self {
+            paper: localizer(network.input_size()),
+            square: localizer(Size::new(SIDE, SIDE)),
+            network,
+            options,
+            frame: Frame::empty(),
+            activations: Activations::default(),
+            scores: ScoreMap::default(),
+            contours: Contours::default(),
+        }
+    }
+
+    /// The outer error ends the run, the inner one is that of the photograph.
+    fn score(&mut self, example: &Example) -> Result<Result<Outcome>> {
+        if let Err(error) = read_stored(&example.photograph, &mut self.frame) {
+            return Ok(Err(error));
+        }
+        let size = example.size.unwrap_or(self.frame.size);
+        self.network.prepare(&self.frame)?;
+        self.network.run(&mut self.activations)?;
+        let map = self.square.find_map(&self.activations, self.network.head(), example.class);
+        self.scores.fill(map);
+        if let Some(folder) = &self.options.dump {
+            self.scores.write(&folder.join(format!("{}.npy", example.id)))?;
+        }
+        let located = match &example.truth {
+            Truth::Boxes(truth) => Located::Boxes(Box::new(self.boxes(example.class, truth, size))),
+            Truth::Masks(masks) => match Histogram::of(&self.scores.scores, masks) {
+                Ok(histogram) => Located::Pixels(histogram),
+                Err(error) => return Ok(Err(error)),
+            },
+        };
+        Ok(Ok(Outcome { rank: rank(&self.activations.scores, example.class), located }))
+    }
+
+    fn boxes(&mut self, class: usize, truth: &[Rect], size: Size) -> Boxes {
+        self.paper.find_map(&self.activations, self.network.head(), class);
+        let mut at = |threshold| {
+            let found = self.paper.find_boxes(threshold, localize::Boxes::Largest, size);
+            found.iter().any(|&found| is_right(found, truth))
+        };
+        let Options { threshold, tight, loose, .. } = *self.options;
+        let (rule, tight, loose) = (at(threshold), at(tight), at(loose));
+        let on_grid: Vec<Rect> = truth.iter().map(|&rect| on_grid(rect, size)).collect();
+        let (largest, any) =
+            levels(&mut self.contours, &self.scores.bytes, SIDE as usize, &on_grid);
+        Boxes {
+            rule,
+            tight,
+            loose,
+            full_frame: is_right(Rect::new(0, 0, size.width, size.height), truth),
+            centre: is_right(centre_box(size), truth),
+            largest,
+            any,
+        }
+    }
+}
