@@ -40,14 +40,24 @@ pub(super) use gemm::Matrix;
 use scratch::Integer;
 pub(super) use scratch::Scratch;
 
-/// Writes a statement for each of twelve indices: what indexes registers by a rolled loop keeps them
-/// in memory.
+/// Writes a statement for each of four or at most twelve indices: what indexes registers by a rolled
+/// loop keeps them in memory.
 macro_rules! unrolled {
+    ($index:ident < 4 => $body:block) => {
+        unrolled!(@all $index, $body, 0 1 2 3)
+    };
     ($index:ident < $end:expr => $body:block) => {
         unrolled!(@ $index, $end, $body, 0 1 2 3 4 5 6 7 8 9 10 11)
     };
+    (@all $index:ident, $body:block, $($n:literal)*) => {
+        $({
+            let $index: usize = $n;
+            $body
+        })*
+    };
+    // What a constant condition leaves out is not even translated.
     (@ $index:ident, $end:expr, $body:block, $($n:literal)*) => {
-        $(if $n < $end {
+        $(if const { $n < $end } {
             let $index: usize = $n;
             $body
         })*
