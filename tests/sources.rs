@@ -10,7 +10,7 @@ use std::time::Duration;
 use camlive::error::{ErrorKind, Result};
 use camlive::frame::Frame;
 use camlive::geometry::Size;
-use camlive::source::still::{Stills, photographs, read_photograph};
+use camlive::source::still::{Stills, photographs, read_photograph, read_stored};
 use camlive::source::video::Video;
 use camlive::source::{Pace, Source, Step};
 use image::codecs::jpeg::JpegEncoder;
@@ -131,16 +131,20 @@ fn grey_transparent_and_16_bit_photographs_become_8_bit_rgb() {
 }
 
 #[test]
-fn a_photograph_is_turned_upright_as_its_exif_orientation_says() {
+fn a_photograph_is_turned_upright_as_its_exif_orientation_says_unless_it_is_wanted_as_stored() {
     // TIFF, little endian, one entry: orientation 6, which is turned by 90 degrees clockwise.
     let exif = b"II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0".to_vec();
     let mut bytes = Vec::new();
     let mut encoder = JpegEncoder::new(&mut bytes);
     encoder.set_exif_metadata(exif).unwrap();
     encoder.write_image(picture().as_bytes(), 48, 32, ExtendedColorType::Rgb8).unwrap();
-    let frame = read(&Folder::new().file("turned.jpg", &bytes)).unwrap();
+    let folder = Folder::new();
+    let path = folder.file("turned.jpg", &bytes);
+    let mut frame = read(&path).unwrap();
     assert_eq!(frame.size, Size::new(32, 48));
     assert_eq!((colour(&frame, 16, 4), colour(&frame, 16, 44)), ("red", "blue"));
+    read_stored(&path, &mut frame).unwrap();
+    assert_eq!(frame.size, Size::new(48, 32));
 }
 
 #[test]

@@ -57,14 +57,14 @@ pub struct Arguments {
 
 const LAYOUTS: &str = "\
 Data sets:
-  wsol    image_ids.txt, class_labels.txt, image_sizes.txt, localization.txt, as of wsolevaluation; boxes
-          or masks
-  ilsvrc  Annotations/CLS-LOC/val/*.xml, or LOC_val_solution.csv where there are none; photographs in
-          Data/CLS-LOC/val
-  cub     images.txt, image_class_labels.txt, bounding_boxes.txt, train_test_split.txt of CUB-200-2011; its
-          test split
-  voc     *.xml, or Annotations/*.xml beside JPEGImages; names of things are looked for among the
-          network's labels
+  wsol    image_ids.txt, class_labels.txt, image_sizes.txt, localization.txt,
+          as of wsolevaluation; boxes or masks
+  ilsvrc  Annotations/CLS-LOC/val/*.xml, or LOC_val_solution.csv where there
+          are none; photographs in Data/CLS-LOC/val
+  cub     images.txt, image_class_labels.txt, bounding_boxes.txt and
+          train_test_split.txt of CUB-200-2011; its test split
+  voc     *.xml, or Annotations/*.xml beside JPEGImages; the names of things
+          are looked for among the network's labels
 ";
 
 fn help() -> String {
@@ -73,7 +73,7 @@ fn help() -> String {
         text += &format!("  {}\n", metric.name);
         let mut line = String::new();
         for word in metric.meaning.split_whitespace() {
-            if line.len() + word.len() > 90 {
+            if line.len() + word.len() > 70 {
                 text += &format!("     {line}\n");
                 line.clear();
             }
@@ -83,10 +83,15 @@ fn help() -> String {
         text += &format!("     {line}\n");
     }
     text + &format!(
-        "\nAs many photographs are scored at a time as --threads says, each on one thread; the result does\n\
-         not depend on it. 95 % intervals are percentiles of {RESAMPLINGS} bootstrap resamplings of the\n\
-         photographs; thresholds that are chosen are chosen once, on all of them. JSON has shares from 0 to\n\
-         1, the table percent. A photograph that cannot be read is named on standard error and counted."
+        "\nAs many photographs are scored at a time as --threads says, each on one\n\
+         thread; the result does not depend on it. 95 % intervals are percentiles of\n\
+         {RESAMPLINGS} bootstrap resamplings of the photographs; thresholds that are chosen\n\
+         are chosen once, on all of them. JSON has shares from 0 to 1, the table\n\
+         percent. A photograph that cannot be read is named on standard error and\n\
+         counted.\n\n\
+         Examples:\n  \
+         camlive eval ilsvrc-dev --mapping 2\n  \
+         camlive eval metadata/ILSVRC/val --images dataset/ILSVRC --json -"
     )
 }
 

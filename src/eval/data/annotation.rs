@@ -8,8 +8,13 @@ use super::{numbers, read_text, rect_of_pixels, size_of};
 use crate::error::{Error, Result};
 use crate::geometry::{Rect, Size};
 
-/// The largest file that is read. One box takes about 300 bytes.
-const LARGEST_FILE: u64 = 1 << 20;
+/// The largest file that is read: 500 boxes. The parser compares each attribute of a node with all
+/// others, which takes minutes for a hostile file of 1 MiB.
+const LARGEST_FILE: u64 = 128 << 10;
+
+/// So many namespaces are let pass. The parser hands all of them to every node; a small file of many
+/// would take hours.
+const MOST_NAMESPACES: usize = 8;
 
 /// What an XML file says.
 #[derive(Debug, PartialEq)]
@@ -25,13 +30,17 @@ impl Annotation {
     /// Reads a file whose first pixel is `first`: 1 in Pascal VOC, 0 in ImageNet.
     ///
     /// # Errors
-    /// The file cannot be read, is not such XML, or has a box that cannot be one; its line does not
-    /// name the file.
+    /// The file cannot be read, is not such XML, or has a box that cannot be one; its line names
+    /// the file.
     pub fn read(path: &Path, first: u32) -> Result<Self> {
-        Self::parse(&read_text(path, LARGEST_FILE)?, first)
+        let text = read_text(path, LARGEST_FILE)?;
+        Self::parse(&text, first).map_err(|error| error.within(&path.display().to_string()))
     }
 
     fn parse(text: &str, first: u32) -> Result<Self> {
+        if text.matches("xmlns").count() > MOST_NAMESPACES {
+            return Err(Error::invalid("broken XML: too many namespaces"));
+        }
         // Without a document type there are no entities to expand.
         let options = ParsingOptions { nodes_limit: 1 << 18, ..ParsingOptions::default() };
         let document = Document::parse_with_options(text, options)
@@ -105,10 +114,12 @@ mod tests {
     fn hostile_files_are_one_line() {
         let bomb = "<!DOCTYPE a [<!ENTITY b \"bbbb\"><!ENTITY c \"&b;&b;\">]><a>&c;</a>";
         let deep = "<a>".repeat(300_000);
+        let spaces: String = (0..6000).map(|i| format!("<a xmlns:b{i}=\"u{i}\">")).collect();
         let nan = TWO.replace("500", "NaN");
         let reversed = TWO.replace("<xmax>10<", "<xmax>0<").replace("<xmin>1<", "<xmin>9<");
         let unnamed = TWO.replace("<name>cat</name>", "");
-        for text in ["", "<annotation>", "not XML", bomb, &deep, &nan, &reversed, &unnamed] {
+        for text in ["", "<annotation>", "not XML", bomb, &deep, &spaces, &nan, &reversed, &unnamed]
+        {
             let line = Annotation::parse(text, 1).unwrap_err().to_string();
             assert!(!line.is_empty() && line.len() < 200, "{line}");
         }

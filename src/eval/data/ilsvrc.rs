@@ -85,11 +85,8 @@ struct Reader<'a> {
 impl Reader<'_> {
     fn xml(&self, file: &Path) -> Result<Example> {
         let name = file.file_stem().unwrap_or_default().to_string_lossy();
-        let example = || {
-            let Annotation { size, things, .. } = Annotation::read(file, 0)?;
-            self.example(&name, things, size)
-        };
-        example().map_err(|error| error.within(&file.display().to_string()))
+        let Annotation { size, things, .. } = Annotation::read(file, 0)?;
+        self.example(&name, things, size).map_err(|error| error.within(&file.display().to_string()))
     }
 
     /// `NAME,SYNSET x0 y0 x1 y1 SYNSET x0 y0 x1 y1 ...`

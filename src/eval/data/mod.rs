@@ -132,7 +132,7 @@ fn read_text(path: &Path, limit: u64) -> Result<String> {
     let mut bytes = Vec::new();
     File::open(path).and_then(|f| f.take(limit + 1).read_to_end(&mut bytes)).map_err(unreadable)?;
     if bytes.len() as u64 > limit {
-        return Err(failed(format!("the file is larger than {} MiB", limit >> 20)));
+        return Err(failed(format!("the file is larger than {} KiB", limit >> 10)));
     }
     let text = String::from_utf8(bytes).map_err(|_| failed("the file is not text".into()))?;
     Ok(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text))

@@ -60,9 +60,13 @@ pub fn read(folder: &Path, images: Option<&Path>, labels: &Labels) -> Result<Vec
             let find = || labels.find(name);
             classes.entry(name.to_owned()).or_insert_with(find).clone()
         };
-        match Annotation::read(&file, 1).and_then(|a| of_file(&file, a, &images, &mut class_of)) {
+        let found = Annotation::read(&file, 1).and_then(|annotation| {
+            of_file(&file, annotation, &images, &mut class_of)
+                .map_err(|error| error.within(&file.display().to_string()))
+        });
+        match found {
             Ok(found) => examples.extend(found),
-            Err(error) => examples.push(Err(error.within(&file.display().to_string()))),
+            Err(error) => examples.push(Err(error)),
         }
     }
     Ok(examples)
