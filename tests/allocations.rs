@@ -34,7 +34,7 @@ fn analysing_a_frame_allocates_nothing() {
     for threads in [1, 2] {
         let options = ModelOptions { threads: Some(threads), ..Default::default() };
         let network = Network::load(&options).unwrap();
-        let localizer = Localizer::new(Wanted::Top(2), network.input_size());
+        let localizer = Localizer::new(Wanted::Top(2), network.input_size(), true);
         let mut analyser = Analyser::new(network, localizer);
         let settings = Settings { threshold: 0.2, boxes: Boxes::Largest, shown: 0 };
         let (mut demo, mut frame) = (Demo::open().unwrap(), Frame::empty());

@@ -84,7 +84,7 @@ impl Run {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/networks/squeezenet.onnx");
         let network =
             Network::load(&ModelOptions { path: Some(path), ..Default::default() }).unwrap();
-        let localizer = Localizer::new(Wanted::Top(1), network.input_size());
+        let localizer = Localizer::new(Wanted::Top(1), network.input_size(), true);
         let settings = SharedSettings::new(SETTINGS);
         let options =
             Options { frames, watched, settings: settings.clone(), stop: Stop::default() };

@@ -102,7 +102,7 @@ fn class_and_activation_map_agree_with_onnx_runtime() {
 /// The box of one class in a frame of this size, by the default settings.
 fn found_box(head: &Head, activations: &Activations, class: usize, frame: Size) -> Rect {
     let settings = Settings { threshold: 0.2, boxes: Boxes::Largest, shown: 0 };
-    let mut localizer = Localizer::new(Wanted::Classes(vec![class]), Size::new(224, 224));
+    let mut localizer = Localizer::new(Wanted::Classes(vec![class]), Size::new(224, 224), false);
     let mut findings = Findings::default();
     localizer.localize(activations, head, frame, &settings, &mut findings);
     findings.detections[0].rect
@@ -139,6 +139,7 @@ fn boxes_are_those_that_the_reference_cuts_out_of_the_same_feature_maps() {
                 features: Features { channels, height, width, values },
                 scores: logits.values.clone(),
                 logits: logits.values,
+                ..Activations::default()
             };
             let class = recording["top1"].as_u64().unwrap() as usize;
             let size = size_of(&expected[photograph]);

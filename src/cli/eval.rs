@@ -43,13 +43,18 @@ pub struct Arguments {
     #[arg(long, value_name = "0..1", default_value_t = 0.2, value_parser = fraction, help_heading = "Boxes")]
     threshold: f32,
 
-    /// The same for the tight boxes of loc_top5_error_two_boxes
-    #[arg(long, value_name = "0..1", default_value_t = 0.6, value_parser = fraction, help_heading = "Boxes")]
-    tight: f32,
+    /// The same for the tight boxes of loc_top5_error_two_boxes [default: 0.5, with --plain 0.6]
+    #[arg(long, value_name = "0..1", value_parser = fraction, help_heading = "Boxes")]
+    tight: Option<f32>,
 
-    /// The same for its loose boxes
-    #[arg(long, value_name = "0..1", default_value_t = 0.2, value_parser = fraction, help_heading = "Boxes")]
-    loose: f32,
+    /// The same for its loose boxes [default: 0.1, with --plain 0.2]
+    #[arg(long, value_name = "0..1", value_parser = fraction, help_heading = "Boxes")]
+    loose: Option<f32>,
+
+    /// Cut boxes from the class activation maps as they are, which is the paper's rule, instead of
+    /// spreading them first over what looks alike
+    #[arg(long, help_heading = "Boxes")]
+    plain: bool,
 
     #[command(flatten)]
     network: NetworkOptions,
@@ -123,8 +128,9 @@ pub fn run(arguments: &Arguments) -> Result<()> {
 
     let options = Options {
         threshold: arguments.threshold,
-        tight: arguments.tight,
-        loose: arguments.loose,
+        tight: arguments.tight.unwrap_or(if arguments.plain { 0.6 } else { 0.5 }),
+        loose: arguments.loose.unwrap_or(if arguments.plain { 0.2 } else { 0.1 }),
+        spreads: !arguments.plain,
         dump: arguments.dump_cams.clone(),
     };
     let mut progress = Progress::new();

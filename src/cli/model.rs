@@ -76,6 +76,11 @@ pub struct Model {
     #[arg(long, value_name = "0..1", default_value_t = 0.2, value_parser = fraction, help_heading = "Boxes")]
     threshold: f32,
 
+    /// Cut boxes from the class activation maps as they are, instead of spreading them first over what
+    /// looks alike
+    #[arg(long, help_heading = "Boxes")]
+    plain: bool,
+
     /// Box the largest connected part of the map, or all parts
     #[arg(long, value_enum, default_value_t = BoxesArgument::Largest, help_heading = "Boxes")]
     boxes: BoxesArgument,
@@ -142,7 +147,7 @@ impl Model {
             }
             Wanted::Classes(classes)
         };
-        let localizer = Localizer::new(wanted, network.input_size());
+        let localizer = Localizer::new(wanted, network.input_size(), !self.plain);
         Ok(Analyser::new(network, localizer))
     }
 

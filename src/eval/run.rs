@@ -27,6 +27,8 @@ pub struct Options {
     pub tight: f32,
     /// Of the heuristic's loose boxes.
     pub loose: f32,
+    /// Whether maps are spread among places that look alike.
+    pub spreads: bool,
     /// The folder that score maps are written to.
     pub dump: Option<PathBuf>,
 }
@@ -125,7 +127,7 @@ struct Worker<'a> {
 
 impl<'a> Worker<'a> {
     fn new(network: Network, options: &'a Options) -> Self {
-        let localizer = |grid| Localizer::new(Wanted::Classes(Vec::new()), grid);
+        let localizer = |grid| Localizer::new(Wanted::Classes(Vec::new()), grid, options.spreads);
         Self {
             paper: localizer(network.input_size()),
             square: localizer(Size::new(SIDE, SIDE)),
@@ -146,6 +148,7 @@ impl<'a> Worker<'a> {
         let size = example.size.unwrap_or(self.frame.size);
         self.network.prepare(&self.frame)?;
         self.network.run(&mut self.activations)?;
+        self.square.compare(&self.activations);
         let map = self.square.find_map(&self.activations, self.network.head(), example.class);
         self.scores.fill(map);
         if let Some(folder) = &self.options.dump {
@@ -162,6 +165,7 @@ impl<'a> Worker<'a> {
     }
 
     fn boxes(&mut self, class: usize, truth: &[Rect], size: Size) -> Boxes {
+        self.paper.compare(&self.activations);
         self.paper.find_map(&self.activations, self.network.head(), class);
         let mut at = |threshold| {
             let found = self.paper.find_boxes(threshold, localize::Boxes::Largest, size);

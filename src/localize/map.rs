@@ -64,7 +64,7 @@ pub fn class_activation_map(features: &Features, head: &Head, class: usize, map:
 }
 
 /// The sum of products, as several sums side by side, which a processor adds at once.
-fn dot(a: &[f32], b: &[f32]) -> f32 {
+pub(super) fn dot(a: &[f32], b: &[f32]) -> f32 {
     let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<16>(), b.as_chunks::<16>());
     let mut sums = [0.0; 16];
     for (a, b) in a.iter().zip(b) {

@@ -1,11 +1,13 @@
 //! From feature maps to boxes.
 
+pub mod affinity;
 pub mod components;
 pub mod map;
 pub mod tracks;
 
 use crate::geometry::{Point, Rect, Size};
 use crate::network::activations::{Activations, Head};
+use affinity::Affinity;
 use components::{Component, Labeller};
 use map::{Map, Upsampler, class_activation_map};
 
@@ -71,13 +73,19 @@ pub struct Findings {
 ///
 /// # Source
 /// Zhou et al., CVPR 2016, sections 2 and 3.2: the map of equation 2, upsampled to the input,
-/// thresholded at a fraction of its maximum; the largest connected component gives the box.
+/// thresholded at a fraction of its maximum; the largest connected component gives the box. Before
+/// that the map is spread along the [`Affinity`] of places.
 #[derive(Debug)]
 pub struct Localizer {
     wanted: Wanted,
     grid: Size,
+    spreads: bool,
     ranked: Vec<usize>,
+    affinity: Affinity,
+    /// Whether the last frame's places were compared.
+    compared: bool,
     coarse: Map,
+    on_grid: Map,
     fine: Map,
     upsampler: Upsampler,
     labeller: Labeller,
@@ -86,13 +94,18 @@ pub struct Localizer {
 }
 
 impl Localizer {
-    /// Looks for `wanted` with maps upsampled to `grid`, the network's input size.
-    pub fn new(wanted: Wanted, grid: Size) -> Self {
+    /// Looks for `wanted` with maps upsampled to `grid`, the network's input size. If `spreads`, and
+    /// the network gives early features, maps are first spread among places that look alike.
+    pub fn new(wanted: Wanted, grid: Size, spreads: bool) -> Self {
         Self {
             wanted,
             grid,
+            spreads,
             ranked: Vec::new(),
+            affinity: Affinity::default(),
+            compared: false,
             coarse: Map::default(),
+            on_grid: Map::default(),
             fine: Map::default(),
             upsampler: Upsampler::default(),
             labeller: Labeller::default(),
@@ -129,6 +142,7 @@ impl Localizer {
             }
         };
         findings.detections.clear();
+        self.compare(activations);
         let shown = settings.shown % self.ranked.len().max(1);
         for rank in 0..self.ranked.len() {
             if rank >= boxed && rank != shown {
@@ -146,15 +160,27 @@ impl Localizer {
         }
     }
 
-    /// The map of `class` from which its boxes are cut: its class activation map, upsampled to the
-    /// grid.
+    /// Compares the places of a frame, once before its maps are found.
+    pub fn compare(&mut self, activations: &Activations) {
+        self.compared = self.spreads && self.affinity.compare(&activations.early);
+    }
+
+    /// The map of `class` from which its boxes are cut: its class activation map, spread if the
+    /// places of the frame were [compared](Self::compare), and upsampled to the grid.
     ///
     /// # Panics
     /// Where the class does not exist, or the head belongs to another network.
     pub fn find_map(&mut self, activations: &Activations, head: &Head, class: usize) -> &Map {
         class_activation_map(&activations.features, head, class, &mut self.coarse);
+        let mut map = &self.coarse;
+        if self.compared {
+            let (width, height) = self.affinity.size();
+            self.upsampler.upsample(map, width, height, &mut self.on_grid);
+            self.affinity.spread(&mut self.on_grid);
+            map = &self.on_grid;
+        }
         let Size { width, height } = self.grid;
-        self.upsampler.upsample(&self.coarse, width as usize, height as usize, &mut self.fine);
+        self.upsampler.upsample(map, width as usize, height as usize, &mut self.fine);
         &self.fine
     }
 
@@ -239,10 +265,11 @@ mod tests {
             width: 4,
             values: (0..16).flat_map(|place| maps.iter().map(move |map| map[place])).collect(),
         };
-        let activations = Activations { features, logits: Vec::new(), scores: scores.to_vec() };
+        let activations =
+            Activations { features, scores: scores.to_vec(), ..Activations::default() };
         let head = Head::Identity { classes: maps.len() };
         let mut findings = Findings::default();
-        let mut localizer = Localizer::new(wanted, Size::new(4, 4));
+        let mut localizer = Localizer::new(wanted, Size::new(4, 4), true);
         localizer.localize(&activations, &head, Size::new(40, 80), settings, &mut findings);
         findings
     }

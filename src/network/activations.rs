@@ -35,6 +35,8 @@ impl Features {
 #[derive(Debug, Clone, Default)]
 pub struct Activations {
     pub features: Features,
+    /// Features of an earlier layer, with finer maps; without channels where the network has none.
+    pub early: Features,
     /// `S_c`: one value a class, before softmax.
     pub logits: Vec<f32>,
     /// Softmax of the logits.

@@ -181,43 +181,65 @@ impl Takes {
 /// The shapes of what a network gives.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Shape {
-    /// Number of feature maps.
-    pub(super) channels: usize,
-    /// Size of a feature map.
-    pub(super) map: Size,
+    pub(super) features: Maps,
+    /// None where the network gives no early features.
+    pub(super) early: Option<Maps>,
     pub(super) classes: usize,
-    /// The feature maps come as `[1, height, width, channels]`; else `[1, channels, height, width]`.
-    channels_last: bool,
 }
 
 impl Shape {
-    /// From the shapes of the two output tensors, which must go with the head.
+    /// From the shapes of the output tensors, which must go with the head. Which tensors are channels
+    /// last is told for the feature maps and the early features.
     pub(super) fn new(
         head: &FoundHead,
-        channels_last: bool,
-        features: &[usize],
-        logits: &[usize],
+        channels_last: [bool; 2],
+        outputs: &[Vec<usize>],
     ) -> std::result::Result<Self, String> {
-        let (channels, map) = check_features(head, channels_last, features)?;
+        let [features, logits, early @ ..] = outputs else {
+            return Err("it does not give feature maps and logits".into());
+        };
+        let features = check_features(head, channels_last[0], features)?;
         let classes = logits.iter().product();
-        if classes != head.linear.as_ref().map_or(channels, |linear| linear.classes) {
+        if classes != head.linear.as_ref().map_or(features.channels, |linear| linear.classes) {
             return Err(format!(
                 "its logits `{}` have the shape {logits:?}, not one value a class",
                 head.logits
             ));
         }
-        Ok(Self { channels, map, classes, channels_last })
+        let early = early.first().and_then(|early| Maps::new(channels_last[1], early));
+        Ok(Self { features, early, classes })
+    }
+}
+
+/// Maps of the same size.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Maps {
+    /// Their number.
+    pub(super) channels: usize,
+    pub(super) size: Size,
+    /// They come as `[1, height, width, channels]`; else `[1, channels, height, width]`.
+    channels_last: bool,
+}
+
+impl Maps {
+    /// None where a tensor of this shape is none.
+    fn new(channels_last: bool, shape: &[usize]) -> Option<Self> {
+        let (channels, height, width) = match (shape, channels_last) {
+            (&[1, c, h, w], false) | (&[1, h, w, c], true) => (c, h, w),
+            _ => return None,
+        };
+        Some(Self { channels, size: Size::new(width as u32, height as u32), channels_last })
     }
 
-    /// Number of values of the feature maps together.
+    /// Number of values together.
     #[cfg(feature = "ort")]
     pub(super) fn volume(&self) -> usize {
-        self.channels * self.map.width as usize * self.map.height as usize
+        self.channels * self.size.width as usize * self.size.height as usize
     }
 
-    /// Copies the feature maps into the buffers of `out`.
-    pub(super) fn copy(&self, maps: &[f32], out: &mut Activations) {
-        let values = self.cleared(out);
+    /// Copies maps into a buffer.
+    pub(super) fn copy(&self, maps: &[f32], to: &mut Features) {
+        let values = self.cleared(to);
         if self.channels_last {
             values.extend_from_slice(maps);
         } else {
@@ -228,40 +250,38 @@ impl Shape {
         }
     }
 
-    /// Copies feature maps of bytes, channels last, into the buffers of `out`.
-    pub(super) fn dequantize(&self, maps: &[u8], from: Quantization, out: &mut Activations) {
+    /// Copies maps of bytes, channels last, into a buffer.
+    pub(super) fn dequantize(&self, maps: &[u8], from: Quantization, to: &mut Features) {
         let Quantization { scale, zero_point } = from;
         let real = |byte: &u8| scale * (i32::from(*byte) - i32::from(zero_point)) as f32;
-        self.cleared(out).extend(maps.iter().map(real));
+        self.cleared(to).extend(maps.iter().map(real));
     }
 
-    fn cleared<'a>(&self, out: &'a mut Activations) -> &'a mut Vec<f32> {
-        let Features { channels, height, width, values } = &mut out.features;
+    fn cleared<'a>(&self, to: &'a mut Features) -> &'a mut Vec<f32> {
+        let Features { channels, height, width, values } = to;
         (*channels, *height, *width) =
-            (self.channels, self.map.height as usize, self.map.width as usize);
+            (self.channels, self.size.height as usize, self.size.width as usize);
         values.clear();
         values
     }
 }
 
-/// Number of feature maps and their size.
+/// The feature maps, which must be what is pooled and weighed.
 fn check_features(
     head: &FoundHead,
     channels_last: bool,
     features: &[usize],
-) -> std::result::Result<(usize, Size), String> {
+) -> std::result::Result<Maps, String> {
     let pool = &head.pool;
-    let (channels, height, width) = match (features, channels_last) {
-        (&[1, c, h, w], false) | (&[1, h, w, c], true) => (c, h, w),
-        _ => {
-            return Err(format!(
-                "does not end in global pooling and a linear layer: {} pools a tensor of shape {features:?}, \
-                 not feature maps",
-                pool.title
-            ));
-        }
+    let Some(maps) = Maps::new(channels_last, features) else {
+        return Err(format!(
+            "does not end in global pooling and a linear layer: {} pools a tensor of shape {features:?}, \
+             not feature maps",
+            pool.title
+        ));
     };
-    if pool.window.is_some_and(|window| window != [height, width]) {
+    let Size { width, height } = maps.size;
+    if pool.window.is_some_and(|window| window != [height as usize, width as usize]) {
         return Err(format!(
             "does not end in global pooling and a linear layer: {} pools windows of {:?}, not the whole map of \
              [{height}, {width}]",
@@ -270,15 +290,15 @@ fn check_features(
         ));
     }
     if let Some(linear) = &head.linear
-        && linear.channels != channels
+        && linear.channels != maps.channels
     {
         return Err(format!(
-            "does not end in global pooling and a linear layer: {} weighs {} values, but there are {channels} \
+            "does not end in global pooling and a linear layer: {} weighs {} values, but there are {} \
              feature maps",
-            linear.title, linear.channels
+            linear.title, linear.channels, maps.channels
         ));
     }
-    Ok((channels, Size::new(width as u32, height as u32)))
+    Ok(maps)
 }
 
 /// A library's error text, cut to a bearable length.

@@ -11,7 +11,7 @@ use tract_onnx::prelude::Framework;
 
 use super::graph::{Graph, attribute, title};
 use super::head::{self, FoundHead};
-use super::{guard, quantized, wire};
+use super::{detail, guard, quantized, wire};
 use crate::error::Error;
 
 /// The largest model file, in bytes.
@@ -48,7 +48,8 @@ const UNBOUNDED: [&str; 12] = [
 /// A model file that holds a network camlive can read.
 #[derive(Debug)]
 pub struct Checked {
-    /// The network up to its logits, with two outputs: the feature maps and the logits.
+    /// The network up to its logits, with two outputs: the feature maps and the logits; and the early
+    /// features as a third, where it has some.
     pub(super) proto: ModelProto,
     pub(super) input: Input,
     pub(super) head: FoundHead,
@@ -114,7 +115,8 @@ pub(super) fn check_proto(mut proto: ModelProto) -> Result<Checked, String> {
     let input = input(graph, metadata_layout.as_deref())?;
     // A panic can only come from reading a weight of the head.
     let head = guard::catch(|| choose_head(graph)).unwrap_or_else(Err)?;
-    keep(graph, [&head.features, &head.logits]);
+    let early = detail::find(&Graph::new(graph), &head.features);
+    keep(graph, [&head.features, &head.logits].into_iter().chain(&early));
     let lookup = Graph::new(graph);
     graph.node.iter().try_for_each(|node| check_made_sizes(&lookup, node))?;
     let stride = stride(&lookup, &head.features);
@@ -332,7 +334,8 @@ fn check_output(output: &ValueInfoProto) -> Result<(), String> {
 }
 
 /// Makes `outputs` the outputs of `graph`, and drops the nodes that neither needs.
-pub(super) fn keep(graph: &mut GraphProto, outputs: [&String; 2]) {
+pub(super) fn keep<'a>(graph: &mut GraphProto, outputs: impl IntoIterator<Item = &'a String>) {
+    let outputs: Vec<&String> = outputs.into_iter().collect();
     let needed: HashSet<usize> = {
         let index: std::collections::HashMap<&str, usize> = graph
             .node
@@ -356,8 +359,8 @@ pub(super) fn keep(graph: &mut GraphProto, outputs: [&String; 2]) {
     let mut i = 0;
     graph.node.retain(|_| (needed.contains(&i), i += 1).0);
     graph.value_info.clear();
-    graph.output =
-        outputs.map(|name| ValueInfoProto { name: name.clone(), ..Default::default() }).to_vec();
+    let value = |name: &String| ValueInfoProto { name: name.clone(), ..Default::default() };
+    graph.output = outputs.into_iter().map(value).collect();
 }
 
 /// The product of the strides from the input to `tensor`, along one way through the graph; none

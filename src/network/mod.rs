@@ -8,6 +8,7 @@
 pub mod activations;
 mod backend;
 pub mod check;
+mod detail;
 mod graph;
 mod guard;
 mod head;
@@ -206,7 +207,7 @@ impl Network {
 
     /// Size of the last feature maps: the mapping resolution.
     pub fn map_size(&self) -> Size {
-        self.engine.shape().map
+        self.engine.shape().features.size
     }
 
     /// Number of classes.
@@ -253,7 +254,7 @@ impl Network {
             "{}: {} classes, input {size}, {} feature maps of {}, {normalization}, run by {}{int8}",
             self.name,
             self.classes(),
-            self.engine.shape().channels,
+            self.engine.shape().features.channels,
             self.map_size(),
             self.backend().title()
         )

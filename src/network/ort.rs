@@ -109,10 +109,18 @@ impl Engine {
         let outputs = self.session.run([SessionInputValue::from(&self.input)])?;
         let (_, maps) = outputs[0].try_extract_tensor()?;
         let (_, logits) = outputs[1].try_extract_tensor()?;
-        if maps.len() != self.shape.volume() || logits.len() != self.shape.classes {
-            return Err(::ort::Error::new("the shapes of its outputs depend on the picture"));
+        let varies = || ::ort::Error::new("the shapes of its outputs depend on the picture");
+        if maps.len() != self.shape.features.volume() || logits.len() != self.shape.classes {
+            return Err(varies());
         }
-        self.shape.copy(maps, out);
+        self.shape.features.copy(maps, &mut out.features);
+        if let Some(early) = &self.shape.early {
+            let (_, maps) = outputs[2].try_extract_tensor()?;
+            if maps.len() != early.volume() {
+                return Err(varies());
+            }
+            early.copy(maps, &mut out.early);
+        }
         out.logits.clear();
         out.logits.extend_from_slice(logits);
         Ok(())
@@ -151,8 +159,8 @@ fn build(
     let dims = takes.dims(size);
     let mut session = session(backend, &encode(checked, dims), threads)?;
     let input = input(checked.input.bytes, dims).map_err(|error| explain(&error))?;
-    let [features, logits] = first_run(&mut session, &input).map_err(|error| explain(&error))?;
-    let shape = Shape::new(&checked.head, checked.head.pool.channels_last, &features, &logits)?;
+    let outputs = first_run(&mut session, &input).map_err(|error| explain(&error))?;
+    let shape = Shape::new(&checked.head, [checked.head.pool.channels_last, false], &outputs)?;
     Ok(Engine { backend, session, input, takes, shape })
 }
 
@@ -225,14 +233,14 @@ fn input(bytes: bool, dims: [usize; 4]) -> ::ort::Result<DynValue> {
     })
 }
 
-/// The shapes of the two outputs.
-fn first_run(session: &mut Session, input: &DynValue) -> ::ort::Result<[Vec<usize>; 2]> {
+/// The shapes of the outputs.
+fn first_run(session: &mut Session, input: &DynValue) -> ::ort::Result<Vec<Vec<usize>>> {
     let outputs = session.run([SessionInputValue::from(input)])?;
     let shape = |i: usize| -> ::ort::Result<Vec<usize>> {
         let (shape, _) = outputs[i].try_extract_tensor::<f32>()?;
         Ok(shape.iter().map(|&side| side as usize).collect())
     };
-    Ok([shape(0)?, shape(1)?])
+    (0..outputs.len()).map(shape).collect()
 }
 
 /// ONNX Runtime's error on one line of bearable length.

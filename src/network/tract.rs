@@ -9,8 +9,8 @@ use tract_onnx::tract_core::plan::eval;
 use tract_onnx::tract_hir::internal::{InferenceFact, ensure, expand};
 use tract_onnx::tract_hir::ops::unimpl::UnimplementedOp;
 
-use super::activations::Activations;
-use super::backend::{Backend, Means, Picture, Shape, Takes, Timed, Values};
+use super::activations::{Activations, Features};
+use super::backend::{Backend, Maps, Means, Picture, Shape, Takes, Timed, Values};
 use super::check::{Checked, MAX_VALUES};
 use super::quantized::{self, Int8, Report, Rewritten};
 use super::{backend, guard};
@@ -30,6 +30,8 @@ pub(super) struct Engine {
     shape: Shape,
     /// How the bytes of the feature maps read, where they are bytes.
     features: Option<Quantization>,
+    /// Likewise for the early features.
+    early: Option<Quantization>,
     report: Report,
 }
 
@@ -57,16 +59,29 @@ impl Engine {
             Some(pool) => pool.install(run)?,
             None => run()?,
         };
-        let maps = outputs[0].try_as_plain_ram()?;
-        let logits = outputs[1].try_as_plain_ram()?;
-        match self.features {
-            Some(quantization) => self.shape.dequantize(maps.as_slice()?, quantization, out),
-            None => self.shape.copy(maps.as_slice()?, out),
+        copy(&self.shape.features, &outputs[0], self.features, &mut out.features)?;
+        if let Some(maps) = &self.shape.early {
+            copy(maps, &outputs[2], self.early, &mut out.early)?;
         }
         out.logits.clear();
-        out.logits.extend_from_slice(logits.as_slice()?);
+        out.logits.extend_from_slice(outputs[1].try_as_plain_ram()?.as_slice()?);
         Ok(())
     }
+}
+
+/// Copies maps, which may be bytes that read so.
+fn copy(
+    maps: &Maps,
+    tensor: &Tensor,
+    bytes: Option<Quantization>,
+    to: &mut Features,
+) -> TractResult<()> {
+    let tensor = tensor.try_as_plain_ram()?;
+    match bytes {
+        Some(quantization) => maps.dequantize(tensor.as_slice()?, quantization, to),
+        None => maps.copy(tensor.as_slice()?, to),
+    }
+    Ok(())
 }
 
 impl backend::Engine for Engine {
@@ -144,16 +159,16 @@ fn build(checked: &Checked, size: Size, means: Means) -> Result<Engine, String> 
         Values::Normalized => f32::datum_type(),
         Values::Pixels | Values::Quantized(_) => u8::datum_type(),
     };
-    let (features, report) = (rewritten.features, rewritten.report.clone());
-    let channels_last = checked.head.pool.channels_last || features.is_some();
+    let (features, early) = (rewritten.features, rewritten.early);
+    let report = rewritten.report.clone();
+    let channels_last = [checked.head.pool.channels_last || features.is_some(), early.is_some()];
     let typed = analyse(rewritten, kind, &dims).map_err(|error| explain(&error))?;
-    let facts = [0, 1].map(|i| {
-        typed.output_fact(i).ok().and_then(|fact| fact.shape.as_concrete().map(<[_]>::to_vec))
-    });
-    let [Some(maps), Some(logits)] = facts else {
-        return Err("the shapes of its feature maps and logits are not known beforehand".into());
-    };
-    let shape = Shape::new(&checked.head, channels_last, &maps, &logits)?;
+    let shapes: Option<Vec<Vec<usize>>> = (0..typed.outputs.len())
+        .map(|i| Some(typed.output_fact(i).ok()?.shape.as_concrete()?.to_vec()))
+        .collect();
+    let shapes =
+        shapes.ok_or("the shapes of its feature maps and logits are not known beforehand")?;
+    let shape = Shape::new(&checked.head, channels_last, &shapes)?;
     let state = typed
         .into_optimized()
         .and_then(|model| model.into_runnable())
@@ -169,7 +184,7 @@ fn build(checked: &Checked, size: Size, means: Means) -> Result<Engine, String> 
         })
         .transpose()
         .map_err(|error| format!("cannot start {} threads: {error}", means.threads))?;
-    let mut engine = Engine { pool, state, input, takes, shape, features, report };
+    let mut engine = Engine { pool, state, input, takes, shape, features, early, report };
     engine.run_plan(&mut Activations::default()).map_err(|error| explain(&error))?;
     Ok(engine)
 }

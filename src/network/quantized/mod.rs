@@ -51,6 +51,8 @@ pub(super) struct Rewritten {
     pub(super) input: Option<Quantization>,
     /// The feature maps are given as bytes that read so, channels last, in place of f32.
     pub(super) features: Option<Quantization>,
+    /// Likewise the early features.
+    pub(super) early: Option<Quantization>,
     pub(super) report: Report,
 }
 
@@ -97,10 +99,9 @@ pub(super) fn rewrite(checked: &Checked, size: Size, isa: Isa) -> Result<Rewritt
     let graph = proto.graph.as_mut().ok_or("it holds no graph")?;
     let input = placed.take_bytes(name, *channels_last);
     graph.node = placed.nodes;
-    let features = place::give_bytes(graph);
+    let [features, early] = [0, 2].map(|i| place::give_bytes(graph, i));
     let outputs = graph.output.iter().map(|value| value.name.clone()).collect::<Vec<_>>();
-    let [features_name, logits] = &outputs[..] else { return Err("not two outputs".into()) };
-    check::keep(graph, [features_name, logits]);
+    check::keep(graph, &outputs);
     add_left(graph, &mut left);
     let used: HashSet<&str> = graph.node.iter().map(|node| node.name.as_str()).collect();
     let operators: HashMap<_, _> = placed
@@ -110,7 +111,7 @@ pub(super) fn rewrite(checked: &Checked, size: Size, isa: Isa) -> Result<Rewritt
         .map(|(name, operator)| (name, Int8::new(operator)))
         .collect();
     let report = Report { isa: Some(isa), operators: operators.len(), left };
-    Ok(Rewritten { proto, operators, input, features, report })
+    Ok(Rewritten { proto, operators, input, features, early, report })
 }
 
 /// Lists the nodes that still read dequantized numbers.
@@ -141,7 +142,7 @@ impl Rewritten {
     pub(super) fn untouched(proto: &ModelProto) -> Self {
         let report = Report { isa: None, operators: 0, left: Vec::new() };
         let (operators, proto) = (HashMap::new(), proto.clone());
-        Self { proto, operators, input: None, features: None, report }
+        Self { proto, operators, input: None, features: None, early: None, report }
     }
 }
 

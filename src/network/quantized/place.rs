@@ -60,11 +60,11 @@ impl Placed {
     }
 }
 
-/// Lets the feature maps be given as bytes, channels last, where they are the bytes of an int8
+/// Lets the output `i` be given as bytes, channels last, where these are the bytes of an int8
 /// operator. Says how these read.
-pub(super) fn give_bytes(graph: &mut GraphProto) -> Option<Quantization> {
+pub(super) fn give_bytes(graph: &mut GraphProto, i: usize) -> Option<Quantization> {
     let lookup = Graph::new(graph);
-    let (dequantize, 0) = lookup.producer(&graph.output.first()?.name)? else { return None };
+    let (dequantize, 0) = lookup.producer(&graph.output.get(i)?.name)? else { return None };
     if dequantize.op_type != "DequantizeLinear" {
         return None;
     }
@@ -73,7 +73,7 @@ pub(super) fn give_bytes(graph: &mut GraphProto) -> Option<Quantization> {
     if lookup.producer(&bytes)?.0.op_type != INT8 {
         return None;
     }
-    graph.output[0].name = bytes;
+    graph.output[i].name = bytes;
     Some(quantization)
 }
 

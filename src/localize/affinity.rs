@@ -1,0 +1,225 @@
+//! Which places of a picture look alike, and maps spread among them.
+
+use crate::localize::map::{Map, dot};
+use crate::network::activations::Features;
+
+/// The most rows and columns of the grid: the work grows with its fourth power.
+const FINEST: usize = 16;
+
+/// How far apart places may be, as the standard deviation in sides of the picture.
+const REACH: f32 = 1.0 / 7.0;
+
+/// How often a map is spread.
+const STEPS: usize = 2;
+
+/// How alike the places of one picture are, on a grid over early features of the network.
+///
+/// `A(i, j) = max(0, e_i . e_j)^2 exp(-d_ij^2 / (2 REACH^2))`, each row divided by its sum, where
+/// `e_i` is the mean of the features over the cell `i`, less their mean over the picture, divided
+/// by its length; and `d_ij` is the distance between cells in sides of the picture.
+///
+/// # Source
+/// The transition matrix of Ahn and Kwak: Learning Pixel-level Semantic Affinity with Image-level
+/// Supervision for Weakly Supervised Semantic Segmentation, CVPR 2018; but with features as they
+/// are, in place of learned ones.
+#[derive(Debug, Default)]
+pub struct Affinity {
+    width: usize,
+    height: usize,
+    /// A row a cell: its vector, filled up with zeros.
+    vectors: Vec<f32>,
+    /// `A` before the division.
+    weights: Vec<f32>,
+    /// One over the sum of each row of `weights`; 0 for a cell that is like none.
+    shares: Vec<f32>,
+    before: Vec<f32>,
+}
+
+impl Affinity {
+    /// Compares the places of a picture; false where it has no early features.
+    pub fn compare(&mut self, early: &Features) -> bool {
+        if early.values.is_empty() || early.channels == 0 {
+            return false;
+        }
+        let cells = |places: usize| places / places.div_ceil(FINEST).max(1);
+        (self.width, self.height) = (cells(early.width), cells(early.height));
+        let stride = early.channels.next_multiple_of(16);
+        self.pool(early, stride);
+        self.normalize(early.channels, stride);
+        self.weigh(stride);
+        true
+    }
+
+    /// The mean of the features over each cell.
+    fn pool(&mut self, early: &Features, stride: usize) {
+        self.vectors.clear();
+        self.vectors.resize(self.width * self.height * stride, 0.0);
+        let range = |cell: usize, cells: usize, places: usize| {
+            cell * places / cells..(cell + 1) * places / cells
+        };
+        for (cell, vector) in self.vectors.chunks_exact_mut(stride).enumerate() {
+            let columns = range(cell % self.width, self.width, early.width);
+            let rows = range(cell / self.width, self.height, early.height);
+            let share = 1.0 / (columns.len() * rows.len()) as f32;
+            for row in rows {
+                let places = row * early.width + columns.start..row * early.width + columns.end;
+                let units = places.start * early.channels..places.end * early.channels;
+                for units in early.values[units].chunks_exact(early.channels) {
+                    vector.iter_mut().zip(units).for_each(|(sum, unit)| *sum += share * unit);
+                }
+            }
+        }
+    }
+
+    /// Takes the mean off each vector, and divides it by its length.
+    fn normalize(&mut self, channels: usize, stride: usize) {
+        self.before.clear();
+        self.before.resize(channels, 0.0);
+        let cells = (self.width * self.height) as f32;
+        for vector in self.vectors.chunks_exact(stride) {
+            self.before.iter_mut().zip(vector).for_each(|(mean, value)| *mean += value / cells);
+        }
+        for vector in self.vectors.chunks_exact_mut(stride) {
+            vector.iter_mut().zip(&self.before).for_each(|(value, mean)| *value -= mean);
+            let length = dot(vector, vector).sqrt();
+            if length > 0.0 && length.is_finite() {
+                vector.iter_mut().for_each(|value| *value /= length);
+            } else {
+                vector.fill(0.0);
+            }
+        }
+    }
+
+    fn weigh(&mut self, stride: usize) {
+        let (width, cells) = (self.width, self.width * self.height);
+        let near = |distance: usize, side: usize| {
+            let distance = distance as f32 / side as f32 / REACH;
+            (-0.5 * distance * distance).exp()
+        };
+        let mut across = [0.0; FINEST];
+        (0..width).for_each(|d| across[d] = near(d, width));
+        let mut down = [0.0; FINEST];
+        (0..self.height).for_each(|d| down[d] = near(d, self.height));
+        self.weights.clear();
+        self.weights.resize(cells * cells, 0.0);
+        for i in 0..cells {
+            let one = &self.vectors[i * stride..][..stride];
+            for j in 0..=i {
+                let alike = dot(one, &self.vectors[j * stride..][..stride]).max(0.0);
+                let far = (across[(i % width).abs_diff(j % width)], down[i / width - j / width]);
+                let weight = alike * alike * far.0 * far.1;
+                self.weights[i * cells + j] = weight;
+                self.weights[j * cells + i] = weight;
+            }
+        }
+        self.shares.clear();
+        self.shares.extend(self.weights.chunks_exact(cells).map(|row| {
+            let sum: f32 = row.iter().sum();
+            if sum > 0.0 { 1.0 / sum } else { 0.0 }
+        }));
+    }
+
+    /// Columns and rows of the grid.
+    pub fn size(&self) -> (usize, usize) {
+        (self.width, self.height)
+    }
+
+    /// Spreads a map of the grid's size, twice: `m <- A max(0, m)`; then divides it by its maximum
+    /// and squares it, which keeps thresholds where they are without spreading. A map that is
+    /// nowhere positive becomes 0.
+    ///
+    /// # Panics
+    /// Where the map has another size.
+    pub fn spread(&mut self, map: &mut Map) {
+        let cells = self.shares.len();
+        assert_eq!((map.width, map.height), self.size(), "a map of another grid");
+        map.values.iter_mut().for_each(|value| *value = value.max(0.0));
+        for _ in 0..STEPS {
+            self.before.clear();
+            self.before.extend_from_slice(&map.values);
+            let rows = self.weights.chunks_exact(cells).zip(&self.shares);
+            for (value, (row, &share)) in map.values.iter_mut().zip(rows) {
+                if share > 0.0 {
+                    *value = share * dot(row, &self.before);
+                }
+            }
+        }
+        let highest = map.values.iter().copied().fold(0.0, f32::max);
+        if highest > 0.0 {
+            map.values.iter_mut().for_each(|value| *value = (*value / highest).powi(2));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Features of one channel pair a place: `a` and `b` look different.
+    fn picture(width: usize, height: usize, is_a: impl Fn(usize, usize) -> bool) -> Features {
+        let places = (0..height).flat_map(|y| (0..width).map(move |x| (x, y)));
+        let values = places.flat_map(|(x, y)| if is_a(x, y) { [2.0, 1.0] } else { [1.0, 2.0] });
+        Features { channels: 2, width, height, values: values.collect() }
+    }
+
+    fn map(width: usize, height: usize, peak: (usize, usize)) -> Map {
+        let mut values = vec![0.0; width * height];
+        values[peak.1 * width + peak.0] = 1.0;
+        Map { width, height, values }
+    }
+
+    #[test]
+    fn a_map_spreads_over_what_looks_alike_and_not_beyond() {
+        let mut affinity = Affinity::default();
+        assert!(affinity.compare(&picture(8, 8, |x, _| x < 4)));
+        assert_eq!(affinity.size(), (8, 8));
+        let mut spread = map(8, 8, (2, 3));
+        affinity.spread(&mut spread);
+        for (place, &value) in spread.values.iter().enumerate() {
+            assert_eq!(value > 0.0, place % 8 < 4, "{place}");
+        }
+        assert_eq!(spread.peak().unwrap().2, 1.0);
+    }
+
+    #[test]
+    fn what_is_near_gets_more() {
+        let mut affinity = Affinity::default();
+        affinity.compare(&picture(12, 12, |x, _| x < 9));
+        let mut spread = map(12, 12, (0, 5));
+        affinity.spread(&mut spread);
+        assert!(spread.values[5 * 12 + 1] > 2.0 * spread.values[5 * 12 + 6]);
+    }
+
+    #[test]
+    fn a_picture_that_is_the_same_everywhere_leaves_the_map_where_it_is() {
+        let mut affinity = Affinity::default();
+        assert!(affinity.compare(&picture(6, 6, |_, _| true)));
+        let mut spread = map(6, 6, (1, 4));
+        affinity.spread(&mut spread);
+        assert_eq!(spread, map(6, 6, (1, 4)));
+    }
+
+    #[test]
+    fn large_features_are_pooled_to_a_grid_of_at_most_sixteen() {
+        let mut affinity = Affinity::default();
+        for (places, cells) in [(1, 1), (16, 16), (17, 8), (28, 14), (32, 16), (40, 13), (100, 14)]
+        {
+            assert!(affinity.compare(&picture(places, places, |x, y| x < y)));
+            assert_eq!(affinity.size(), (cells, cells), "{places}");
+        }
+    }
+
+    #[test]
+    fn without_early_features_nothing_is_compared() {
+        assert!(!Affinity::default().compare(&Features::default()));
+    }
+
+    #[test]
+    fn a_map_that_is_nowhere_positive_becomes_zero() {
+        let mut affinity = Affinity::default();
+        affinity.compare(&picture(4, 4, |x, _| x < 2));
+        let mut spread = Map { width: 4, height: 4, values: vec![-1.0; 16] };
+        affinity.spread(&mut spread);
+        assert_eq!(spread.values, [0.0; 16]);
+    }
+}
