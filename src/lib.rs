@@ -23,7 +23,8 @@
 //!    [`Activations`](network::activations::Activations): feature maps, logits, scores. tract runs
 //!    the graph, with operators of [`int8`] in the place of its quantized part; or ONNX Runtime does,
 //!    where the program is built with it.
-//! 3. [`localize`] turns activations into boxes: map, upsampling, threshold, connected components.
+//! 3. [`localize`] turns activations into boxes: map, spread among places that look alike, upsampling,
+//!    threshold, connected components.
 //! 4. [`pipeline`] joins a source and a network by threads. At each hand-off of a live source the
 //!    newest frame wins; what is lost on the way is counted by gaps in the frames' numbers. Frames
 //!    go round and are filled again.
