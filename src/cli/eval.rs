@@ -3,16 +3,18 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use clap::Args;
+use clap::{Args, Parser};
 
 use crate::cli::model::{NetworkOptions, fraction};
+use crate::cli::one_line;
 use crate::cli::output::{Output, say};
 use crate::cli::progress::Progress;
 use crate::error::{Error, Result};
 use crate::eval::bootstrap::RESAMPLINGS;
-use crate::eval::data::{self, Layout};
-use crate::eval::report::{METRICS, Report};
-use crate::eval::run::{Options, score};
+use crate::eval::data::{self, Example, Layout};
+use crate::eval::report::{Comparison, METRICS, Report};
+use crate::eval::run::{Maps, Options, Scored, score};
+use crate::network::Network;
 
 /// Measure how good the boxes are on a data set, as the paper does and as wsolevaluation does.
 #[derive(Debug, Args)]
@@ -39,6 +41,23 @@ pub struct Arguments {
     #[arg(long, value_name = "DIR")]
     dump_cams: Option<PathBuf>,
 
+    /// Measure with these options too, in place of those below, and tell the difference photograph by
+    /// photograph; may be repeated
+    #[arg(long, value_name = "OPTIONS", value_parser = way, allow_hyphen_values = true)]
+    against: Vec<Way>,
+
+    #[command(flatten)]
+    setup: Setup,
+}
+
+/// How boxes are found.
+#[derive(Debug, Clone, Args)]
+struct Setup {
+    /// What boxes are cut from: class activation maps, or occlusion maps, which take 197 runs of the
+    /// network a photograph
+    #[arg(long, value_name = "cam|occlusion", default_value = "cam", value_parser = maps, help_heading = "Boxes")]
+    maps: Maps,
+
     /// Fraction of the map's maximum above which a place belongs to the thing
     #[arg(long, value_name = "0..1", default_value_t = 0.2, value_parser = fraction, help_heading = "Boxes")]
     threshold: f32,
@@ -51,13 +70,47 @@ pub struct Arguments {
     #[arg(long, value_name = "0..1", value_parser = fraction, help_heading = "Boxes")]
     loose: Option<f32>,
 
-    /// Cut boxes from the class activation maps as they are, which is the paper's rule, instead of
-    /// spreading them first over what looks alike
+    /// Cut boxes from the maps as they are, which is the paper's rule, instead of spreading them first
+    /// over what looks alike
     #[arg(long, help_heading = "Boxes")]
     plain: bool,
 
     #[command(flatten)]
     network: NetworkOptions,
+}
+
+impl Setup {
+    fn options(&self, dump: Option<PathBuf>) -> Options {
+        Options {
+            threshold: self.threshold,
+            tight: self.tight.unwrap_or(if self.plain { 0.6 } else { 0.5 }),
+            loose: self.loose.unwrap_or(if self.plain { 0.2 } else { 0.1 }),
+            maps: self.maps,
+            spreads: !self.plain,
+            dump,
+        }
+    }
+}
+
+/// A setup as it was written.
+#[derive(Debug, Clone)]
+struct Way {
+    text: String,
+    setup: Setup,
+}
+
+fn way(text: &str) -> Result<Way> {
+    #[derive(Parser)]
+    #[command(no_binary_name = true, disable_help_flag = true)]
+    struct Alone {
+        #[command(flatten)]
+        setup: Setup,
+    }
+    let words = shlex::split(text).ok_or_else(|| Error::usage("a quotation mark is not closed"))?;
+    match Alone::try_parse_from(words) {
+        Ok(Alone { setup }) => Ok(Way { text: text.into(), setup }),
+        Err(error) => Err(one_line(&error)),
+    }
 }
 
 const LAYOUTS: &str = "\
@@ -95,7 +148,8 @@ fn help() -> String {
          percent. A photograph that cannot be read is named on standard error and\n\
          counted.\n\n\
          Examples:\n  \
-         camlive eval ilsvrc-dev --mapping 2\n  \
+         camlive eval ilsvrc-dev --against \"--mapping 2\"\n  \
+         camlive eval ilsvrc-dev --plain --against \"--plain --maps occlusion\"\n  \
          camlive eval metadata/ILSVRC/val --images dataset/ILSVRC --json -"
     )
 }
@@ -111,14 +165,11 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let mut json = arguments.json.as_deref().map(Output::open).transpose()?;
     let folder = &arguments.folder;
     let layout = arguments.layout.map_or_else(|| Layout::detect(folder), Ok)?;
-    let workers = arguments.network.workers();
-    let load = || arguments.network.load(Some(1));
-    let network = load()?;
-    say(format_args!("network: {}", network.describe()));
-    arguments.network.tell_left(&network);
-    let (labels, classes) = (network.labels().clone(), network.classes());
+    let workers = arguments.setup.network.workers();
+    let network = load(&arguments.setup)?;
+    let labels = network.labels().clone();
     let images = arguments.images.as_deref();
-    let examples = data::read(layout, folder, images, &labels, classes)?;
+    let examples = data::read(layout, folder, images, &labels, network.classes())?;
     let all = examples.len();
     say(format_args!(
         "data set: {}, layout {}, {all} photographs",
@@ -126,22 +177,12 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         layout.name()
     ));
 
-    let options = Options {
-        threshold: arguments.threshold,
-        tight: arguments.tight.unwrap_or(if arguments.plain { 0.6 } else { 0.5 }),
-        loose: arguments.loose.unwrap_or(if arguments.plain { 0.2 } else { 0.1 }),
-        spreads: !arguments.plain,
-        dump: arguments.dump_cams.clone(),
-    };
-    let mut progress = Progress::new();
-    let start = Instant::now();
-    let mut show = |done: usize| progress.show(|| bar(done, all, start.elapsed()));
-    let scored = score(&examples, network, &load, workers, &options, &mut show)?;
-    progress.clear();
-    for error in scored.failed.iter().take(TOLD) {
+    let first =
+        measure(&examples, &arguments.setup, network, workers, arguments.dump_cams.clone())?;
+    for (_, error) in first.failed.iter().take(TOLD) {
         say(format_args!("failed: {error}"));
     }
-    match scored.failed.len() {
+    match first.failed.len() {
         failed if failed == all => {
             return Err(Error::invalid(format!(
                 "{}: none of the {all} photographs could be scored; see above, and name their folder with --images",
@@ -151,11 +192,53 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         failed if failed > TOLD => say(format_args!("failed: {} more", failed - TOLD)),
         _ => {}
     }
-    let report = Report::of(&scored.outcomes, scored.failed.len());
-    match &mut json {
-        Some(output) => output.json(&report),
-        None => Output::stdout().text(&report.table()),
+    let report = |scored: &Scored| Report::of(&scored.outcomes, scored.failed.len());
+    let mut comparison = Comparison { first: report(&first), others: Vec::new() };
+    for Way { text, setup } in &arguments.against {
+        say(format_args!("against: {text}"));
+        let network = load(setup)?;
+        if network.labels() != &labels {
+            return Err(Error::usage(format!(
+                "--against \"{text}\": the network has other classes than the first"
+            )));
+        }
+        let other = measure(&examples, setup, network, workers, None)?;
+        let failed = |scored: &Scored| scored.failed.iter().map(|(i, _)| *i).collect::<Vec<_>>();
+        if failed(&other) != failed(&first) {
+            return Err(Error::invalid(format!(
+                "{}: other photographs can be read than the first time; run it again",
+                folder.display()
+            )));
+        }
+        comparison.others.push((text.clone(), report(&other)));
     }
+    match &mut json {
+        Some(output) => output.json(&comparison),
+        None => Output::stdout().text(&comparison.table()),
+    }
+}
+
+/// Loads the network of a setup, and says so.
+fn load(setup: &Setup) -> Result<Network> {
+    let network = setup.network.load(Some(1))?;
+    say(format_args!("network: {}", network.describe()));
+    setup.network.tell_left(&network);
+    Ok(network)
+}
+
+fn measure(
+    examples: &[Result<Example>],
+    setup: &Setup,
+    network: Network,
+    workers: usize,
+    dump: Option<PathBuf>,
+) -> Result<Scored> {
+    let (mut progress, start) = (Progress::new(), Instant::now());
+    let mut show = |done: usize| progress.show(|| bar(done, examples.len(), start.elapsed()));
+    let load = || setup.network.load(Some(1));
+    let scored = score(examples, network, &load, workers, &setup.options(dump), &mut show);
+    progress.clear();
+    scored
 }
 
 /// How far the run is, and when it will end if it goes on like this.
@@ -172,6 +255,14 @@ fn layout(text: &str) -> Result<Layout> {
         .into_iter()
         .find(|layout| layout.name() == text)
         .ok_or_else(|| Error::usage("wsol, ilsvrc, cub or voc is wanted"))
+}
+
+fn maps(text: &str) -> Result<Maps> {
+    match text {
+        "cam" => Ok(Maps::Cam),
+        "occlusion" => Ok(Maps::Occlusion),
+        _ => Err(Error::usage("cam or occlusion is wanted")),
+    }
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use crate::network::{Backend, Left, Mapping, ModelOptions, Network, processors};
 use crate::pipeline::analyse::Analyser;
 
 /// The options that choose a network.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Network")]
 pub struct NetworkOptions {
     /// ONNX classifier that ends in global pooling and a linear layer [default: the built-in

@@ -3,16 +3,13 @@
 /// How often the photographs are drawn anew.
 pub const RESAMPLINGS: usize = 1000;
 
-/// The 95 % interval of a statistic of `images` photographs, by the percentile bootstrap: so many
-/// photographs are drawn with replacement, [`RESAMPLINGS`] times, always in the same way;
-/// `statistic` gets how often each was drawn. None where it never has a value.
+/// The values of a statistic of `images` photographs, of which so many are drawn with replacement,
+/// [`RESAMPLINGS`] times, always in the same way; `statistic` gets how often each was drawn. Not a
+/// number where it has no value.
 ///
 /// # Source
 /// Efron: Bootstrap Methods: Another Look at the Jackknife, Annals of Statistics 1979.
-pub fn interval(
-    images: usize,
-    mut statistic: impl FnMut(&[u32]) -> Option<f64>,
-) -> Option<[f64; 2]> {
+pub fn resample(images: usize, mut statistic: impl FnMut(&[u32]) -> Option<f64>) -> Vec<f64> {
     let mut generator = Generator(0);
     let mut drawn = vec![0; images];
     let mut values = Vec::new();
@@ -21,8 +18,14 @@ pub fn interval(
         for _ in 0..images {
             drawn[generator.below(images)] += 1;
         }
-        values.extend(statistic(&drawn));
+        values.push(statistic(&drawn).unwrap_or(f64::NAN));
     }
+    values
+}
+
+/// The 95 % interval of a resampled statistic, by its percentiles. None where it never has a value.
+pub fn interval(values: impl Iterator<Item = f64>) -> Option<[f64; 2]> {
+    let mut values: Vec<f64> = values.filter(|value| !value.is_nan()).collect();
     values.sort_unstable_by(f64::total_cmp);
     let at = |share: f64| {
         let rank = (share * values.len() as f64).ceil() as usize;
@@ -51,10 +54,11 @@ mod tests {
     use super::*;
 
     fn of_mean(values: &[f64]) -> Option<[f64; 2]> {
-        interval(values.len(), |drawn| {
+        let means = resample(values.len(), |drawn| {
             let sum: f64 = drawn.iter().zip(values).map(|(&n, v)| f64::from(n) * v).sum();
             Some(sum / values.len() as f64)
-        })
+        });
+        interval(means.into_iter())
     }
 
     #[test]
@@ -73,13 +77,13 @@ mod tests {
 
     #[test]
     fn a_statistic_without_a_value_has_no_interval() {
-        assert_eq!(interval(3, |_| None), None);
+        assert_eq!(interval(resample(3, |_| None).into_iter()), None);
     }
 
     #[test]
     fn every_photograph_is_drawn() {
         let mut seen = [0; 5];
-        interval(5, |drawn| {
+        resample(5, |drawn| {
             assert_eq!(drawn.iter().sum::<u32>(), 5);
             seen.iter_mut().zip(drawn).for_each(|(seen, n)| *seen += n);
             None

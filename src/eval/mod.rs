@@ -11,6 +11,7 @@
 pub mod bootstrap;
 pub mod contours;
 pub mod data;
+pub mod occlusion;
 pub mod outcome;
 pub mod pixels;
 pub mod report;

@@ -1,5 +1,7 @@
 //! The measures, and what they come to over a data set.
 
+use std::collections::BTreeMap;
+
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use crate::eval::bootstrap;
@@ -115,11 +117,32 @@ pub struct Measured {
 #[derive(Debug)]
 pub struct Report {
     /// In the order of [`METRICS`]; none where the data set lacks what it takes.
-    pub measured: Vec<Option<Measured>>,
+    statistics: Vec<Option<Statistic>>,
     /// How many photographs they are of.
-    pub images: usize,
+    images: usize,
     /// How many others could not be scored.
-    pub failed: usize,
+    failed: usize,
+}
+
+/// A measure's value, and its values on resampled photographs.
+#[derive(Debug)]
+struct Statistic {
+    value: f64,
+    resampled: Vec<f64>,
+}
+
+impl Statistic {
+    fn measured(&self) -> Option<Measured> {
+        let ci95 = bootstrap::interval(self.resampled.iter().copied())?;
+        Some(Measured { value: self.value, ci95 })
+    }
+
+    /// How much more it is than `other`, which is of the same photographs.
+    fn more_than(&self, other: &Self) -> Option<Measured> {
+        let pairs = self.resampled.iter().zip(&other.resampled);
+        let ci95 = bootstrap::interval(pairs.map(|(own, other)| own - other))?;
+        Some(Measured { value: self.value - other.value, ci95 })
+    }
 }
 
 /// The thresholds of the score maps that make most boxes right.
@@ -140,45 +163,112 @@ fn boxes(of: &Outcome) -> Option<&Boxes> {
 }
 
 impl Report {
-    /// Takes every measure. Intervals are by [`bootstrap::interval`]; thresholds are chosen once, on
-    /// all photographs.
+    /// Takes every measure. Thresholds are chosen once, on all photographs.
     pub fn of(outcomes: &[Outcome], failed: usize) -> Self {
         let thresholds = Thresholds {
             largest: best_level(outcomes, |boxes| &boxes.largest),
             any: [0, 1, 2].map(|i| best_level(outcomes, |boxes| &boxes.any[i])),
         };
-        let measured = METRICS.iter().map(|metric| match metric.measure {
+        let statistics = METRICS.iter().map(|metric| match metric.measure {
             Measure::Mean(of) => {
                 let values = outcomes.iter().map(|outcome| of(outcome, &thresholds));
-                values.collect::<Option<Vec<f64>>>().and_then(|values| mean(&values))
+                values.collect::<Option<Vec<f64>>>().map(|values| mean(&values))
             }
             Measure::AveragePrecision => precision(outcomes),
         });
-        Self { measured: measured.collect(), images: outcomes.len(), failed }
+        Self { statistics: statistics.collect(), images: outcomes.len(), failed }
     }
 
-    /// For a reader: a line a measure, in percent.
-    pub fn table(&self) -> String {
-        let mut text = format!("{:26}{:>7}   95 % interval\n", "", "%");
-        for (metric, measured) in METRICS.iter().zip(&self.measured) {
-            let Some(Measured { value, ci95 }) = measured else { continue };
-            let [value, low, high] = [*value, ci95[0], ci95[1]].map(|share| 100.0 * share);
-            text += &format!("{:26}{value:7.2}   {low:.2} to {high:.2}\n", metric.name);
+    /// What each of [`METRICS`] comes to; none where the data set lacks what it takes.
+    pub fn measured(&self) -> impl Iterator<Item = Option<Measured>> {
+        self.statistics.iter().map(|statistic| statistic.as_ref()?.measured())
+    }
+
+    /// How much more each of [`METRICS`] comes to than in another report on the same photographs, with
+    /// the interval of the difference.
+    pub fn more_than(&self, other: &Self) -> impl Iterator<Item = Option<Measured>> {
+        let pairs = self.statistics.iter().zip(&other.statistics);
+        pairs.map(|(own, other)| own.as_ref()?.more_than(other.as_ref()?))
+    }
+
+    fn entries<M: SerializeMap>(&self, map: &mut M) -> Result<(), M::Error> {
+        for (metric, measured) in METRICS.iter().zip(self.measured()) {
+            map.serialize_entry(metric.name, &measured)?;
         }
-        text + &format!("\n{} photographs, {} failed\n", self.images, self.failed)
+        map.serialize_entry("images", &self.images)?;
+        map.serialize_entry("failed", &self.failed)
     }
 }
 
-/// One JSON object: `{"value":x,"ci95":[a,b]}` a measure, as shares from 0 to 1, or null; and the
-/// counts.
-impl Serialize for Report {
+/// Reports on the same photographs, measured in different ways.
+#[derive(Debug)]
+pub struct Comparison {
+    pub first: Report,
+    /// Each with its way.
+    pub others: Vec<(String, Report)>,
+}
+
+impl Comparison {
+    /// For a reader: a line a measure, in percent; below it the same for the others, with what they
+    /// are more than the first.
+    pub fn table(&self) -> String {
+        let first = &self.first;
+        let mut text = format!("{:26}{:>7}   95 % interval\n", "", "%");
+        for (metric, measured) in METRICS.iter().zip(first.measured()) {
+            let Some(measured) = measured else { continue };
+            text += &format!("{:26}{}\n", metric.name, percent(measured).trim_end());
+        }
+        for (way, other) in &self.others {
+            text += &format!(
+                "\n{way}\n{:26}{:>7}   {:19}  more   95 % interval\n",
+                "", "%", "95 % interval"
+            );
+            let pairs = other.measured().zip(other.more_than(first));
+            for (metric, (measured, more)) in METRICS.iter().zip(pairs) {
+                let (Some(measured), Some(more)) = (measured, more) else { continue };
+                let more = percent(more);
+                text += &format!("{:26}{}{}\n", metric.name, percent(measured), more.trim_end());
+            }
+        }
+        text + &format!("\n{} photographs, {} failed\n", first.images, first.failed)
+    }
+}
+
+/// In columns of the same width.
+fn percent(measured: Measured) -> String {
+    let Measured { value, ci95: [low, high] } = measured;
+    let [value, low, high] = [value, low, high].map(|share| 100.0 * share);
+    format!("{value:7.2}   {:19}", format!("{low:.2} to {high:.2}"))
+}
+
+/// One JSON object: `{"value":x,"ci95":[a,b]}` a measure, as shares from 0 to 1, or null; the counts;
+/// and for each of the others an object of the same, of what it is more than the first, and its way.
+impl Serialize for Comparison {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
-        for (metric, measured) in METRICS.iter().zip(&self.measured) {
-            map.serialize_entry(metric.name, measured)?;
+        self.first.entries(&mut map)?;
+        if !self.others.is_empty() {
+            let others = self.others.iter().map(|other| Other { first: &self.first, other });
+            map.serialize_entry("against", &others.collect::<Vec<_>>())?;
         }
-        map.serialize_entry("images", &self.images)?;
-        map.serialize_entry("failed", &self.failed)?;
+        map.end()
+    }
+}
+
+struct Other<'a> {
+    first: &'a Report,
+    other: &'a (String, Report),
+}
+
+impl Serialize for Other<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let (way, other) = self.other;
+        let more: BTreeMap<_, _> =
+            METRICS.iter().map(|metric| metric.name).zip(other.more_than(self.first)).collect();
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("options", way)?;
+        other.entries(&mut map)?;
+        map.serialize_entry("more", &more)?;
         map.end()
     }
 }
@@ -189,25 +279,25 @@ fn best_level(outcomes: &[Outcome], set: impl Fn(&Boxes) -> &Levels) -> u8 {
     (0..=LAST_LEVEL).rev().max_by_key(|&level| count(level)).unwrap_or(0)
 }
 
-fn mean(values: &[f64]) -> Option<Measured> {
+fn mean(values: &[f64]) -> Statistic {
     let all = values.len() as f64;
-    let ci95 = bootstrap::interval(values.len(), |drawn| {
+    let resampled = bootstrap::resample(values.len(), |drawn| {
         Some(drawn.iter().zip(values).map(|(&n, value)| f64::from(n) * value).sum::<f64>() / all)
-    })?;
-    Some(Measured { value: values.iter().sum::<f64>() / all, ci95 })
+    });
+    Statistic { value: values.iter().sum::<f64>() / all, resampled }
 }
 
-fn precision(outcomes: &[Outcome]) -> Option<Measured> {
+fn precision(outcomes: &[Outcome]) -> Option<Statistic> {
     let histograms = outcomes.iter().map(|outcome| match &outcome.located {
         Located::Pixels(histogram) => Some(histogram),
         Located::Boxes(_) => None,
     });
     let histograms: Vec<_> = histograms.collect::<Option<_>>()?;
     let value = average_precision(histograms.iter().map(|&histogram| (histogram, 1)))?;
-    let ci95 = bootstrap::interval(outcomes.len(), |drawn| {
+    let resampled = bootstrap::resample(outcomes.len(), |drawn| {
         average_precision(histograms.iter().copied().zip(drawn.iter().copied()))
-    })?;
-    Some(Measured { value, ci95 })
+    });
+    Some(Statistic { value, resampled })
 }
 
 #[cfg(test)]
@@ -233,7 +323,7 @@ mod tests {
 
     fn values(outcomes: &[Outcome]) -> Vec<Option<f64>> {
         let report = Report::of(outcomes, 0);
-        report.measured.iter().map(|measured| measured.map(|m| m.value)).collect()
+        report.measured().map(|measured| measured.map(|m| m.value)).collect()
     }
 
     fn value(name: &str, outcomes: &[Outcome]) -> f64 {
@@ -286,8 +376,8 @@ mod tests {
 
     #[test]
     fn json_is_one_object_of_measures_and_counts() {
-        let report = Report::of(&[outcome(0, [true; 3], &[1])], 2);
-        let json = serde_json::to_value(&report).unwrap();
+        let first = Report::of(&[outcome(0, [true; 3], &[1])], 2);
+        let json = serde_json::to_value(Comparison { first, others: Vec::new() }).unwrap();
         for metric in METRICS.iter().filter(|metric| metric.name != "pxap") {
             let measured = &json[metric.name];
             assert!(measured["value"].is_f64() && measured["ci95"][1].is_f64(), "{measured}");
@@ -295,5 +385,28 @@ mod tests {
         assert!(json["pxap"].is_null());
         assert_eq!((json["images"].as_u64(), json["failed"].as_u64()), (Some(1), Some(2)));
         assert_eq!(json.as_object().unwrap().len(), METRICS.len() + 2);
+    }
+
+    #[test]
+    fn a_comparison_tells_what_the_other_is_more_photograph_by_photograph() {
+        // The same photographs are right but for one, so that the difference varies less than both.
+        let right = |i: usize, also: usize| outcome(0, [i.is_multiple_of(2) || i == also; 3], &[]);
+        let report =
+            |also: usize| Report::of(&(0..40).map(|i| right(i, also)).collect::<Vec<_>>(), 0);
+        let comparison =
+            Comparison { first: report(0), others: vec![("--plain".into(), report(1))] };
+        let json = serde_json::to_value(&comparison).unwrap();
+        assert_eq!(json["gt_known"]["value"], 0.5);
+        let other = &json["against"][0];
+        assert_eq!(
+            (&other["options"], &other["gt_known"]["value"]),
+            (&"--plain".into(), &0.525.into())
+        );
+        let more = &other["more"]["gt_known"];
+        let [low, high] = [0, 1].map(|i| more["ci95"][i].as_f64().unwrap());
+        assert!((more["value"].as_f64().unwrap() - 0.025).abs() < 1e-9);
+        assert!(low == 0.0 && (0.025..0.1).contains(&high), "{low} to {high}");
+        let table = comparison.table();
+        assert!(table.contains("--plain") && table.contains("   2.50   0.00 to "), "{table}");
     }
 }

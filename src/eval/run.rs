@@ -8,6 +8,7 @@ use std::sync::{PoisonError, mpsc};
 use crate::error::{Error, Result};
 use crate::eval::contours::Contours;
 use crate::eval::data::{Example, Truth};
+use crate::eval::occlusion::Occlusion;
 use crate::eval::outcome::{Boxes, Located, Outcome, centre_box, is_right, levels, rank};
 use crate::eval::pixels::Histogram;
 use crate::eval::score_map::{SIDE, ScoreMap, on_grid};
@@ -27,18 +28,28 @@ pub struct Options {
     pub tight: f32,
     /// Of the heuristic's loose boxes.
     pub loose: f32,
+    pub maps: Maps,
     /// Whether maps are spread among places that look alike.
     pub spreads: bool,
     /// The folder that score maps are written to.
     pub dump: Option<PathBuf>,
 }
 
+/// Where maps come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Maps {
+    /// They are class activation maps.
+    Cam,
+    /// [`Occlusion`] gives them.
+    Occlusion,
+}
+
 /// What came of the photographs, in the order of the data set.
 #[derive(Debug, Default)]
 pub struct Scored {
     pub outcomes: Vec<Outcome>,
-    /// Those that could not be scored, each named.
-    pub failed: Vec<Error>,
+    /// Those that could not be scored: their number in the data set, and why.
+    pub failed: Vec<(usize, Error)>,
 }
 
 /// Scores the photographs of a data set, as many at a time as `workers` says: each with a network of
@@ -103,10 +114,10 @@ pub fn score(
     let mut results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
     results.sort_unstable_by_key(|(i, _)| *i);
     let mut scored = Scored::default();
-    for (_, result) in results {
+    for (i, result) in results {
         match result {
             Ok(outcome) => scored.outcomes.push(outcome),
-            Err(error) => scored.failed.push(error),
+            Err(error) => scored.failed.push((i, error)),
         }
     }
     Ok(scored)
@@ -123,6 +134,7 @@ struct Worker<'a> {
     square: Localizer,
     scores: ScoreMap,
     contours: Contours,
+    occlusion: Occlusion,
 }
 
 impl<'a> Worker<'a> {
@@ -137,6 +149,7 @@ impl<'a> Worker<'a> {
             activations: Activations::default(),
             scores: ScoreMap::default(),
             contours: Contours::default(),
+            occlusion: Occlusion::default(),
         }
     }
 
@@ -148,25 +161,38 @@ impl<'a> Worker<'a> {
         let size = example.size.unwrap_or(self.frame.size);
         self.network.prepare(&self.frame)?;
         self.network.run(&mut self.activations)?;
-        self.square.compare(&self.activations);
-        let map = self.square.find_map(&self.activations, self.network.head(), example.class);
+        let (class, activations) = (example.class, &self.activations);
+        for localizer in [&mut self.square, &mut self.paper] {
+            localizer.compare(activations);
+        }
+        let map = match self.options.maps {
+            Maps::Cam => {
+                self.paper.find_map(activations, self.network.head(), class);
+                self.square.find_map(activations, self.network.head(), class)
+            }
+            Maps::Occlusion => {
+                let logit = activations.logits[class];
+                let map = self.occlusion.map(&mut self.network, &self.frame, class, logit)?;
+                self.paper.refine(map);
+                self.square.refine(map)
+            }
+        };
         self.scores.fill(map);
         if let Some(folder) = &self.options.dump {
             self.scores.write(&folder.join(format!("{}.npy", example.id)))?;
         }
         let located = match &example.truth {
-            Truth::Boxes(truth) => Located::Boxes(Box::new(self.boxes(example.class, truth, size))),
+            Truth::Boxes(truth) => Located::Boxes(Box::new(self.boxes(truth, size))),
             Truth::Masks(masks) => match Histogram::of(&self.scores.scores, masks) {
                 Ok(histogram) => Located::Pixels(histogram),
                 Err(error) => return Ok(Err(error)),
             },
         };
-        Ok(Ok(Outcome { rank: rank(&self.activations.scores, example.class), located }))
+        Ok(Ok(Outcome { rank: rank(&self.activations.scores, class), located }))
     }
 
-    fn boxes(&mut self, class: usize, truth: &[Rect], size: Size) -> Boxes {
-        self.paper.compare(&self.activations);
-        self.paper.find_map(&self.activations, self.network.head(), class);
+    /// Which boxes of the last maps are right.
+    fn boxes(&mut self, truth: &[Rect], size: Size) -> Boxes {
         let mut at = |threshold| {
             let found = self.paper.find_boxes(threshold, localize::Boxes::Largest, size);
             found.iter().any(|&found| is_right(found, truth))

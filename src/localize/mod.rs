@@ -165,14 +165,23 @@ impl Localizer {
         self.compared = self.spreads && self.affinity.compare(&activations.early);
     }
 
-    /// The map of `class` from which its boxes are cut: its class activation map, spread if the
-    /// places of the frame were [compared](Self::compare), and upsampled to the grid.
+    /// The map of `class` from which its boxes are cut: its class activation map,
+    /// [refined](Self::refine).
     ///
     /// # Panics
     /// Where the class does not exist, or the head belongs to another network.
     pub fn find_map(&mut self, activations: &Activations, head: &Head, class: usize) -> &Map {
-        class_activation_map(&activations.features, head, class, &mut self.coarse);
-        let mut map = &self.coarse;
+        let mut coarse = std::mem::take(&mut self.coarse);
+        class_activation_map(&activations.features, head, class, &mut coarse);
+        self.refine(&coarse);
+        self.coarse = coarse;
+        &self.fine
+    }
+
+    /// The map from which boxes are cut: spread, if the places of the frame were
+    /// [compared](Self::compare), and upsampled to the grid.
+    pub fn refine(&mut self, coarse: &Map) -> &Map {
+        let mut map = coarse;
         if self.compared {
             let (width, height) = self.affinity.size();
             self.upsampler.upsample(map, width, height, &mut self.on_grid);

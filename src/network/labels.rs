@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 const SUGGESTIONS: usize = 3;
 
 /// The names of the classes.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct Labels {
     /// `class 17` for a class whose name is not known.
     names: Vec<String>,
