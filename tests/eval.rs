@@ -201,6 +201,59 @@ fn the_options_of_the_network_and_the_thresholds_work() {
 }
 
 #[test]
+fn other_options_are_measured_on_the_same_photographs() {
+    let folder = wsol();
+    let json = measures(folder.path(), &["--against", "--threshold 0.9", "--against", ""]);
+    let [strict, same] = &json["against"].as_array().unwrap()[..] else { panic!("{json}") };
+    assert_eq!(strict["options"], "--threshold 0.9");
+    for other in [strict, same] {
+        for measure in ["loc_top1_error", "gt_known", "max_box_acc"] {
+            let [of, first] = [other, &json].map(|of| of[measure]["value"].as_f64().unwrap());
+            assert_eq!(other["more"][measure]["value"].as_f64(), Some(of - first), "{measure}");
+        }
+    }
+    assert_eq!(strict["gt_known"]["value"], 0.0);
+    assert_eq!(same["gt_known"], json["gt_known"]);
+}
+
+#[test]
+fn other_options_that_cannot_be_used_are_one_line() {
+    let folder = wsol();
+    let labels = folder.path().join("labels.txt");
+    fs::write(&labels, (0..1000).map(|i| format!("thing {i}\n")).collect::<String>()).unwrap();
+    let relabelled = format!("--labels '{}'", labels.display());
+    for (other, word) in [
+        ("--mapping 3", "1, 2 or 4"),
+        ("--nonsense", "--nonsense"),
+        ("--labels 'a", "quotation mark"),
+        (&relabelled, "other classes"),
+    ] {
+        let output = eval(folder.path(), &["--against", other]);
+        assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
+        let [line] = error_lines(&output)[..] else { panic!("{}", stderr(&output)) };
+        assert!(line.contains(word), "{line}");
+    }
+}
+
+#[test]
+fn occlusion_maps_are_highest_where_the_thing_is() {
+    let folder = wsol();
+    let maps = folder.path().join("maps");
+    let json = measures(
+        folder.path(),
+        &["--maps", "occlusion", "--plain", "--dump-cams", maps.to_str().unwrap()],
+    );
+    assert_eq!(json["images"], 2);
+    for known in &KNOWN {
+        let map = read_npy::<f32>(&maps.join(format!("val/{}.jpg.npy", known.file))).values;
+        let highest = (0..map.len()).max_by(|&a, &b| map[a].total_cmp(&map[b])).unwrap() as u32;
+        let [x, y] = [highest % 224 * known.size[0] / 224, highest / 224 * known.size[1] / 224];
+        let [x0, y0, x1, y1] = known.thing;
+        assert!((x0..=x1).contains(&x) && (y0..=y1).contains(&y), "{}: {x}, {y}", known.file);
+    }
+}
+
+#[test]
 fn a_missing_or_broken_photograph_is_named_and_counted() {
     let folder = wsol();
     let lists = ["image_ids.txt", "class_labels.txt", "image_sizes.txt", "localization.txt"];

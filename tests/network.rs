@@ -9,10 +9,10 @@ use camlive::frame::Frame;
 use camlive::geometry::Size;
 use camlive::network::activations::{Activations, Features, Head};
 use camlive::network::{Mapping, ModelOptions, Network};
-use common::Array;
 use common::networks::{
     assert_close, assert_reproduces, expected, folder, frame, number, options, recorded, run,
 };
+use common::{Array, cam};
 
 #[test]
 fn features_logits_and_cams_equal_onnx_runtimes() {
@@ -223,6 +223,29 @@ fn a_finer_mapping_has_what_the_coarse_one_had_at_every_other_place() {
                     "{name}: {fine}, {coarse}"
                 );
             }
+        }
+    }
+}
+
+#[test]
+fn finer_class_activation_maps_equal_those_of_the_same_change_in_pytorch() {
+    // Recorded by tests/networks/finer.py.
+    for name in ["resnet", "mobilenetv2"] {
+        for (mapping, kind) in [(Mapping::Double, "cams-2"), (Mapping::Fourfold, "cams-4")] {
+            let mut network = load(name, |options| {
+                options.mapping = mapping;
+                options.mean = Some([127.0; 3]);
+                options.std = Some([128.0; 3]);
+            })
+            .unwrap();
+            let out = run(&mut network, &frame(name));
+            let found: Vec<f32> = (0..network.classes())
+                .flat_map(|class| cam(network.head(), &out.features, class))
+                .collect();
+            let expected: Array<f32> = recorded(name, kind);
+            let Size { width, height } = network.map_size();
+            assert_eq!(expected.shape[1..], [height as usize, width as usize], "{name}, {kind}");
+            assert_close(name, &found, &expected.values, 1e-4, true);
         }
     }
 }
