@@ -1,13 +1,13 @@
 //! `camlive eval`: how good the boxes are on a data set.
 
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use clap::Args;
 
 use crate::cli::model::{NetworkOptions, fraction};
-use crate::cli::output::{Output, say};
-use crate::cli::progress::Progress;
+use crate::cli::output::{Output, say, tell_failed};
+use crate::cli::progress::{Progress, bar};
 use crate::error::{Error, Result};
 use crate::eval::bootstrap::RESAMPLINGS;
 use crate::eval::data::{self, Layout};
@@ -100,9 +100,6 @@ fn help() -> String {
     )
 }
 
-/// How many failures are told one by one.
-const TOLD: usize = 20;
-
 /// Runs the command.
 ///
 /// # Errors
@@ -138,18 +135,12 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let mut show = |done: usize| progress.show(|| bar(done, all, start.elapsed()));
     let scored = score(&examples, network, &load, workers, &options, &mut show)?;
     progress.clear();
-    for error in scored.failed.iter().take(TOLD) {
-        say(format_args!("failed: {error}"));
-    }
-    match scored.failed.len() {
-        failed if failed == all => {
-            return Err(Error::invalid(format!(
-                "{}: none of the {all} photographs could be scored; see above, and name their folder with --images",
-                folder.display()
-            )));
-        }
-        failed if failed > TOLD => say(format_args!("failed: {} more", failed - TOLD)),
-        _ => {}
+    tell_failed(&scored.failed);
+    if scored.failed.len() == all {
+        return Err(Error::invalid(format!(
+            "{}: none of the {all} photographs could be scored; see above, and name their folder with --images",
+            folder.display()
+        )));
     }
     let report = Report::of(&scored.outcomes, scored.failed.len());
     match &mut json {
@@ -158,31 +149,9 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     }
 }
 
-/// How far the run is, and when it will end if it goes on like this.
-fn bar(done: usize, all: usize, elapsed: Duration) -> String {
-    const WIDTH: usize = 30;
-    let filled = "=".repeat(WIDTH * done / all);
-    let left = elapsed.as_secs_f64() / done as f64 * (all - done) as f64;
-    let left = humantime::format_duration(Duration::from_secs(left.ceil() as u64));
-    format!("[{filled:WIDTH$}] {done} of {all} photographs, {left} left")
-}
-
 fn layout(text: &str) -> Result<Layout> {
     Layout::ALL
         .into_iter()
         .find(|layout| layout.name() == text)
         .ok_or_else(|| Error::usage("wsol, ilsvrc, cub or voc is wanted"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_bar_tells_what_is_done_and_left() {
-        assert_eq!(
-            bar(100, 300, Duration::from_secs(60)),
-            "[==========                    ] 100 of 300 photographs, 2m left"
-        );
-    }
 }
