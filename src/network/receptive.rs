@@ -11,6 +11,9 @@ use super::quantized::window::window;
 use crate::geometry::{Rect, Size};
 use crate::int8::Shape;
 
+/// No picture reaches so far.
+const FARTHEST: u64 = 1 << 32;
+
 /// Operators whose result at a place depends on the same place of their inputs.
 const PLACE_BY_PLACE: [&str; 38] = [
     "Abs",
@@ -178,7 +181,7 @@ impl Seen {
         let [height, width] = self.places;
         let shape = window.output_shape(Shape { height, width, channels: 1 });
         self.places = [shape.height, shape.width];
-        Some(self)
+        self.bounded()
     }
 
     fn pad(mut self, graph: &Graph, node: &NodeProto) -> Option<Self> {
@@ -196,7 +199,16 @@ impl Seen {
             let places = i64::try_from(self.places[axis]).ok()?;
             self.places[axis] = places.checked_add(begin)?.checked_add(end)?.try_into().ok()?;
         }
-        Some(self)
+        self.bounded()
+    }
+
+    /// None where it is so large that sums of it could overflow.
+    fn bounded(self) -> Option<Self> {
+        let near = |span: &Span| {
+            [span.size, span.stride, span.first].iter().all(|far| far.unsigned_abs() <= FARTHEST)
+        };
+        let small = |&places: &usize| places as u64 <= FARTHEST;
+        (self.spans.iter().all(near) && self.places.iter().all(small)).then_some(self)
     }
 }
 
