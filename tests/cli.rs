@@ -172,7 +172,7 @@ fn a_finer_mapping_finds_the_same_thing() {
         let line: Value = serde_json::from_str(stdout(&output)).unwrap();
         assert_eq!(line["detections"][0]["class"], "espresso");
         let found = rect(&line["detections"][0]["box"]);
-        assert!(found.iou(Rect::new(76, 18, 480, 389)) >= 0.7, "--mapping {mapping}: {found:?}");
+        assert!(found.iou(Rect::new(76, 18, 480, 389)) >= 0.5, "--mapping {mapping}: {found:?}");
     }
 }
 

@@ -200,7 +200,8 @@ impl Convolution {
                 reference::convolution(filters, requantizer, residual, input, shape, output);
             }
             Plan::Dense(dense) => {
-                let run = parallel::part(to.pixels(), dense.longest_run(), threads);
+                let [longest, tile] = dense.longest_run();
+                let run = parallel::part(to.pixels(), longest, tile, threads);
                 parallel::for_each_chunk(output, run * to.channels, threads, |i, output| {
                     let first = i * run;
                     let at = first * to.channels;
@@ -222,7 +223,8 @@ impl Convolution {
             }
             Plan::Depthwise(kernels) => {
                 let [longest, multiple] = kernels.longest_strip(to.width);
-                let rows = parallel::part(to.height, longest, threads).next_multiple_of(multiple);
+                let rows =
+                    parallel::part(to.height, longest, 1, threads).next_multiple_of(multiple);
                 let strip = rows * to.width * to.channels;
                 parallel::for_each_chunk(output, strip, threads, |i, output| {
                     Scratch::with(|scratch| {

@@ -12,10 +12,11 @@ pub(super) fn threads(work: usize) -> usize {
     if in_pool && work >= WORTH_IT { rayon::current_num_threads() } else { 1 }
 }
 
-/// The length of the parts of `total`, at most `longest` each, of which every thread gets as many.
-pub(super) fn part(total: usize, longest: usize, threads: usize) -> usize {
+/// The length of the parts of `total`, of which every thread gets as many: about `longest` at most,
+/// and whole tiles where a single thread leaves the choice.
+pub(super) fn part(total: usize, longest: usize, tile: usize, threads: usize) -> usize {
     let parts = total.div_ceil(longest.max(1)).next_multiple_of(threads).max(1);
-    total.div_ceil(parts).max(1)
+    total.div_ceil(parts).max(1).next_multiple_of(if threads == 1 { tile } else { 1 })
 }
 
 /// Calls `work` with the number and the bytes of each chunk of a buffer.
@@ -38,9 +39,15 @@ mod tests {
 
     #[test]
     fn every_thread_gets_as_many_parts() {
-        assert_eq!(part(49, 100, 1), 49);
-        assert_eq!(part(49, 100, 2), 25);
-        assert_eq!(part(100, 34, 2), 25);
-        assert_eq!(part(1, 100, 4), 1);
+        assert_eq!(part(49, 100, 6, 2), 25);
+        assert_eq!(part(100, 34, 6, 2), 25);
+        assert_eq!(part(1, 100, 6, 4), 1);
+    }
+
+    #[test]
+    fn a_single_thread_gets_parts_of_whole_tiles() {
+        assert_eq!(part(196, 52, 6, 1), 54);
+        assert_eq!(part(49, 100, 1, 1), 49);
+        assert_eq!(part(5, 100, 6, 1), 6);
     }
 }

@@ -118,7 +118,7 @@ fn for_each_pixel(
         return;
     }
     let threads = parallel::threads(to.len() * window.kernel[0] * window.kernel[1]);
-    let rows = parallel::part(to.height, to.height, threads);
+    let rows = parallel::part(to.height, to.height, 1, threads);
     let row = to.width * to.channels;
     parallel::for_each_chunk(output, rows * row, threads, |i, output| {
         for (pixel, bytes) in output.chunks_exact_mut(to.channels).enumerate() {

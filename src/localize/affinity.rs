@@ -9,6 +9,9 @@ const FINEST: usize = 16;
 /// How far apart places may be, as the standard deviation in sides of the picture.
 const REACH: f32 = 1.0 / 7.0;
 
+/// A difference from the mean that is a smaller share of it is one of rounding.
+const ROUNDING: f32 = 1e-4;
+
 /// How often a map is spread.
 const STEPS: usize = 2;
 
@@ -79,10 +82,11 @@ impl Affinity {
         for vector in self.vectors.chunks_exact(stride) {
             self.before.iter_mut().zip(vector).for_each(|(mean, value)| *mean += value / cells);
         }
+        let least = ROUNDING * dot(&self.before, &self.before).sqrt();
         for vector in self.vectors.chunks_exact_mut(stride) {
             vector.iter_mut().zip(&self.before).for_each(|(value, mean)| *value -= mean);
             let length = dot(vector, vector).sqrt();
-            if length > 0.0 && length.is_finite() {
+            if length > least && length.is_finite() {
                 vector.iter_mut().for_each(|value| *value /= length);
             } else {
                 vector.fill(0.0);

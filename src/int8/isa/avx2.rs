@@ -95,6 +95,18 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
+    unsafe fn interleave_two(self, pixels: [*const u8; 4], to: [*mut i16; 2]) {
+        unsafe {
+            let a = _mm_loadu_si128(pixels[0].cast());
+            let b = _mm_loadu_si128(pixels[1].cast());
+            let first = _mm256_cvtepu8_epi16(_mm_unpacklo_epi8(a, b));
+            let second = _mm256_cvtepu8_epi16(_mm_unpackhi_epi8(a, b));
+            _mm256_storeu_si256(to[0].cast(), first);
+            _mm256_storeu_si256(to[1].cast(), second);
+        }
+    }
+
+    #[inline(always)]
     unsafe fn sums(self, from: *const i32) -> __m256i {
         unsafe { _mm256_loadu_si256(from.cast()) }
     }

@@ -234,16 +234,24 @@ impl Kernels {
         }
         // Pixel by pixel: a cache line holds the channels of several registers.
         for column in left..right {
-            for (block, &channel) in blocks.iter().enumerate() {
+            let mut block = 0;
+            while block < blocks.len() {
                 let mut pixels = rows;
                 for row in 0..S::GROUP {
-                    pixels[row] = rows[row].wrapping_add(channel);
+                    pixels[row] = rows[row].wrapping_add(blocks[block]);
                 }
-                // SAFETY: `channel` begins a register of channels, of which each pixel of a row has
-                // one, and so has the pixel of padding. That `to` holds the group was asserted.
+                // SAFETY: each of the blocks begins a register of channels, of which each pixel of a
+                // row has one, and so has the pixel of padding. That `to` holds the groups was
+                // asserted.
                 unsafe {
                     let to = to.as_mut_ptr().add(block * plane + column * size);
-                    simd.interleave(pixels, to);
+                    if blocks.get(block + 1) == Some(&(blocks[block] + S::LANES)) {
+                        simd.interleave_two(pixels, [to, to.add(plane)]);
+                        block += 2;
+                    } else {
+                        simd.interleave(pixels, to);
+                        block += 1;
+                    }
                 }
             }
             for row in 0..S::GROUP {

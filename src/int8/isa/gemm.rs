@@ -8,12 +8,15 @@
 use super::{Kernel, Output, Simd, unrolled};
 use crate::int8::expect_len;
 
+/// Pixels of a tile of a whole panel.
+pub(in crate::int8) const TILE: usize = 6;
+
 /// Pixels of a tile at most.
 const PIXELS: usize = 8;
 
 /// Pixels of a tile of so many registers side by side: as many as there are registers for.
 const fn tallest<S: Simd>(registers: usize) -> usize {
-    if S::PANEL == 4 && registers < 4 { PIXELS } else { 6 }
+    if S::PANEL == 4 && registers < 4 { PIXELS } else { TILE }
 }
 
 /// Weights packed for one instruction set.
@@ -253,7 +256,7 @@ impl<const R: usize, const ADD: bool> Kernel for Panelled<'_, R, ADD> {
                     4 => tiles.tile::<S, ADD, 4, R>(simd),
                     5 => tiles.tile::<S, ADD, 5, R>(simd),
                     6 => tiles.tile::<S, ADD, 6, R>(simd),
-                    _ if const { tallest::<S>(R) == 6 } => unreachable!(),
+                    _ if const { tallest::<S>(R) == TILE } => unreachable!(),
                     7 => tiles.tile::<S, ADD, 7, R>(simd),
                     _ => tiles.tile::<S, ADD, 8, R>(simd),
                 }

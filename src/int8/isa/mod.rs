@@ -36,7 +36,7 @@ use super::arithmetic::Adder;
 use crate::error::{Error, Result};
 
 pub(super) use depthwise::{Kernels, Strip};
-pub(super) use gemm::Matrix;
+pub(super) use gemm::{Matrix, TILE};
 use scratch::Integer;
 pub(super) use scratch::Scratch;
 
@@ -280,6 +280,14 @@ pub(in crate::int8) trait Simd: Copy + Send + Sync {
     fn element(byte: u8) -> Self::Element;
     /// `LANES` channels of `GROUP` pixels to groups of one channel each.
     unsafe fn interleave(self, pixels: [*const u8; 4], to: *mut Self::Element);
+    /// The same for two registers of channels side by side, to a place each.
+    unsafe fn interleave_two(self, pixels: [*const u8; 4], to: [*mut Self::Element; 2]) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            self.interleave(pixels, to[0]);
+            self.interleave(pixels.map(|pixel| pixel.wrapping_add(Self::LANES)), to[1]);
+        }
+    }
 
     /// Loads `LANES` accumulators.
     unsafe fn sums(self, from: *const i32) -> Self::Sum;

@@ -35,7 +35,7 @@ use super::graph::{Graph, title};
 use crate::geometry::Size;
 use crate::int8::{Add, AddSpec, Isa, Operand, Quantization, Quantize};
 pub(super) use operator::Int8;
-use operator::Operator;
+use operator::{Buffers, Operator};
 use pictures::Dims;
 use place::{Placed, transpose};
 use plan::{Planned, Planner};
@@ -104,11 +104,12 @@ pub(super) fn rewrite(checked: &Checked, size: Size, isa: Isa) -> Result<Rewritt
     check::keep(graph, &outputs);
     add_left(graph, &mut left);
     let used: HashSet<&str> = graph.node.iter().map(|node| node.name.as_str()).collect();
+    let buffers = Buffers::default();
     let operators: HashMap<_, _> = placed
         .operators
         .into_iter()
         .filter(|(name, _)| used.contains(name.as_str()))
-        .map(|(name, operator)| (name, Int8::new(operator)))
+        .map(|(name, operator)| (name, Int8::new(operator, &buffers)))
         .collect();
     let report = Report { isa: Some(isa), operators: operators.len(), left };
     Ok(Rewritten { proto, operators, input, features, early, report })

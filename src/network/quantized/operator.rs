@@ -1,6 +1,6 @@
 //! int8 operators as tract runs them.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tract_onnx::prelude::*;
 use tract_onnx::tract_hir::internal::*;
@@ -190,11 +190,13 @@ pub(in crate::network) struct Int8 {
     operator: Arc<Operator>,
     /// The shape of its output, where that is not the operator's but holds the same bytes.
     reshaped: Option<TVec<usize>>,
+    buffers: Buffers,
 }
 
 impl Int8 {
-    pub(super) fn new(operator: Operator) -> Self {
-        Self { operator: Arc::new(operator), reshaped: None }
+    /// Its output comes from `buffers`, which all operators of a network share.
+    pub(super) fn new(operator: Operator, buffers: &Buffers) -> Self {
+        Self { operator: Arc::new(operator), reshaped: None, buffers: buffers.clone() }
     }
 
     /// Multiply-accumulates for the shapes of the inputs; 0 where it is no weighted sum.
@@ -269,8 +271,13 @@ impl Op for Int8 {
 impl EvalOp for Int8 {
     not_out_of_plan!();
 
-    fn state(&self, _: &EvalContext) -> TractResult<Option<Box<dyn OpState>>> {
-        Ok(Some(Box::new(Output(Tensor::default().into_arc_tensor()))))
+    fn eval(&self, _: &EvalContext, inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
+        let shapes: TVec<&[usize]> = inputs.iter().map(|input| input.shape()).collect();
+        let shape = self.output_shape(&shapes)?;
+        let mut output = self.buffers.take(self.operator.output_type(), &shape)?;
+        self.operator.run(&inputs, Arc::get_mut(&mut output).context("a tensor in use")?)?;
+        self.buffers.give(&output);
+        Ok(tvec![TValue::from_const(output)])
     }
 }
 
@@ -323,32 +330,31 @@ impl TypedOp for Int8 {
     }
 }
 
-/// The tensor of an operator's last output, written again once nobody reads it any more: no frame
-/// allocates it, and no byte is cleared first.
-#[derive(Debug, Clone)]
-struct Output(Arc<Tensor>);
+/// The tensors that operators write. One that nobody reads any more is written again by the next
+/// operator whose output has as many values: no frame allocates a tensor or clears one first, and a
+/// network works in little more memory than its largest layers need, which caches may hold.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Buffers(Arc<Mutex<Vec<Arc<Tensor>>>>);
 
-impl OpState for Output {
-    fn eval(
-        &mut self,
-        _: &EvalContext,
-        op: &dyn Op,
-        inputs: TVec<TValue>,
-    ) -> TractResult<TVec<TValue>> {
-        let op = op.downcast_ref::<Int8>().context("the state of another operator")?;
-        let shapes: TVec<&[usize]> = inputs.iter().map(|input| input.shape()).collect();
-        let shape = op.output_shape(&shapes)?;
-        let kind = op.operator.output_type();
-        let fits = self.0.datum_type() == kind && self.0.shape() == &shape[..];
-        if !fits || Arc::get_mut(&mut self.0).is_none() {
-            self.0 = Tensor::zero_aligned_dt(kind, &shape, 64)?.into_arc_tensor();
-        }
-        let output = Arc::get_mut(&mut self.0).context("a tensor in use")?;
-        op.operator.run(&inputs, output)?;
-        Ok(tvec![TValue::from_const(self.0.clone())])
+impl Buffers {
+    /// A tensor that nobody else has, of any content.
+    fn take(&self, kind: DatumType, shape: &[usize]) -> TractResult<Arc<Tensor>> {
+        let mut buffers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let volume: usize = shape.iter().product();
+        // The last one was used last, and is likeliest to be in a cache.
+        let free = buffers.iter_mut().rposition(|tensor| {
+            tensor.datum_type() == kind && tensor.len() == volume && Arc::get_mut(tensor).is_some()
+        });
+        let Some(free) = free else {
+            return Ok(Tensor::zero_aligned_dt(kind, shape, 64)?.into_arc_tensor());
+        };
+        let mut buffer = buffers.remove(free);
+        Arc::get_mut(&mut buffer).context("a tensor in use")?.set_shape(shape)?;
+        Ok(buffer)
     }
 
-    fn reset_lanes(&mut self, _: &[LaneId]) -> TractResult<()> {
-        Ok(())
+    /// Takes a tensor back, which may still be read.
+    fn give(&self, tensor: &Arc<Tensor>) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(tensor.clone());
     }
 }
