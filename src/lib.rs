@@ -28,8 +28,11 @@
 //! 4. [`pipeline`] joins a source and a network by threads. At each hand-off of a live source the
 //!    newest frame wins; what is lost on the way is counted by gaps in the frames' numbers. Frames
 //!    go round and are filled again.
-//! 5. [`view`] draws frames with what was found in them, and shows them in a window.
-//! 5. [`eval`] measures how good the boxes are on a data set, as the paper does.
+//! 5. [`view`] draws frames with what was found in them, shows them in a window, and draws contact
+//!    sheets.
+//! 5. [`eval`] measures how good the boxes are on a data set, as the paper does, and tells which
+//!    annotated objects the maps lie on.
+//! 5. [`units`] shows what the units that a class weighs most stand for.
 //! 6. [`cli`] is the command line, one file a subcommand.
 
 #![deny(unsafe_code)]
@@ -46,4 +49,5 @@ pub mod localize;
 pub mod network;
 pub mod pipeline;
 pub mod source;
+pub mod units;
 pub mod view;

@@ -10,7 +10,7 @@ const LAYERS: [&[&str]; 7] = [
     &["network"],
     &["localize"],
     &["pipeline"],
-    &["view", "eval"],
+    &["view", "eval", "units"],
     &["cli"],
 ];
 

@@ -1,14 +1,14 @@
 //! `camlive eval`: how good the boxes are on a data set.
 
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use clap::{Args, Parser};
 
 use crate::cli::model::{NetworkOptions, fraction};
 use crate::cli::one_line;
-use crate::cli::output::{Output, say};
-use crate::cli::progress::Progress;
+use crate::cli::output::{Output, say, tell_failed};
+use crate::cli::progress::{Progress, bar};
 use crate::error::{Error, Result};
 use crate::eval::bootstrap::RESAMPLINGS;
 use crate::eval::data::{self, Example, Layout};
@@ -154,9 +154,6 @@ fn help() -> String {
     )
 }
 
-/// How many failures are told one by one.
-const TOLD: usize = 20;
-
 /// Runs the command.
 ///
 /// # Errors
@@ -179,18 +176,12 @@ pub fn run(arguments: &Arguments) -> Result<()> {
 
     let first =
         measure(&examples, &arguments.setup, network, workers, arguments.dump_cams.clone())?;
-    for (_, error) in first.failed.iter().take(TOLD) {
-        say(format_args!("failed: {error}"));
-    }
-    match first.failed.len() {
-        failed if failed == all => {
-            return Err(Error::invalid(format!(
-                "{}: none of the {all} photographs could be scored; see above, and name their folder with --images",
-                folder.display()
-            )));
-        }
-        failed if failed > TOLD => say(format_args!("failed: {} more", failed - TOLD)),
-        _ => {}
+    tell_failed(&first.failed);
+    if first.failed.len() == all {
+        return Err(Error::invalid(format!(
+            "{}: none of the {all} photographs could be scored; see above, and name their folder with --images",
+            folder.display()
+        )));
     }
     let report = |scored: &Scored| Report::of(&scored.outcomes, scored.failed.len());
     let mut comparison = Comparison { first: report(&first), others: Vec::new() };
@@ -203,8 +194,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
             )));
         }
         let other = measure(&examples, setup, network, workers, None)?;
-        let failed = |scored: &Scored| scored.failed.iter().map(|(i, _)| *i).collect::<Vec<_>>();
-        if failed(&other) != failed(&first) {
+        if other.failed != first.failed {
             return Err(Error::invalid(format!(
                 "{}: other photographs can be read than the first time; run it again",
                 folder.display()
@@ -241,15 +231,6 @@ fn measure(
     scored
 }
 
-/// How far the run is, and when it will end if it goes on like this.
-fn bar(done: usize, all: usize, elapsed: Duration) -> String {
-    const WIDTH: usize = 30;
-    let filled = "=".repeat(WIDTH * done / all);
-    let left = elapsed.as_secs_f64() / done as f64 * (all - done) as f64;
-    let left = humantime::format_duration(Duration::from_secs(left.ceil() as u64));
-    format!("[{filled:WIDTH$}] {done} of {all} photographs, {left} left")
-}
-
 fn layout(text: &str) -> Result<Layout> {
     Layout::ALL
         .into_iter()
@@ -262,18 +243,5 @@ fn maps(text: &str) -> Result<Maps> {
         "cam" => Ok(Maps::Cam),
         "occlusion" => Ok(Maps::Occlusion),
         _ => Err(Error::usage("cam or occlusion is wanted")),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_bar_tells_what_is_done_and_left() {
-        assert_eq!(
-            bar(100, 300, Duration::from_secs(60)),
-            "[==========                    ] 100 of 300 photographs, 2m left"
-        );
     }
 }

@@ -5,9 +5,11 @@ mod doctor;
 mod eval;
 mod image;
 mod model;
+mod objects;
 mod output;
 mod progress;
 mod run;
+mod units;
 
 use std::ffi::OsString;
 use std::time::{Duration, Instant};
@@ -39,6 +41,8 @@ Examples:
   camlive image cat.jpg --overlay out.png  boxes and heat map drawn on a photograph
   camlive run --view none --events -       boxes as JSON lines on standard output
   camlive eval DATASET                     how good the boxes are on a data set
+  camlive units --class \"Egyptian cat\" --images DIR --out DIR
+                                           what the class's strongest units stand for
   camlive bench                            how many frames a second this machine analyses
   camlive doctor                           what cameras and instruction sets this machine has";
 
@@ -47,6 +51,8 @@ enum Command {
     Run(run::Arguments),
     Image(image::Arguments),
     Eval(eval::Arguments),
+    Units(units::Arguments),
+    Objects(objects::Arguments),
     Bench(bench::Arguments),
     Doctor(doctor::Arguments),
 }
@@ -67,6 +73,8 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> Result<()> {
         Ok(Arguments { command: Some(Command::Run(arguments)) }) => run::run(&arguments),
         Ok(Arguments { command: Some(Command::Image(arguments)) }) => image::run(&arguments),
         Ok(Arguments { command: Some(Command::Eval(arguments)) }) => eval::run(&arguments),
+        Ok(Arguments { command: Some(Command::Units(arguments)) }) => units::run(&arguments),
+        Ok(Arguments { command: Some(Command::Objects(arguments)) }) => objects::run(&arguments),
         Ok(Arguments { command: Some(Command::Bench(arguments)) }) => bench::run(&arguments),
         Ok(Arguments { command: Some(Command::Doctor(arguments)) }) => doctor::run(&arguments),
         Ok(Arguments { command: None }) => {

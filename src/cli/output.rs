@@ -13,6 +13,19 @@ pub fn say(text: impl std::fmt::Display) {
     let _ = writeln!(io::stderr(), "{text}");
 }
 
+/// How many failures are told one by one.
+const TOLD: usize = 20;
+
+/// Names what could not be used, and counts the rest where that is much.
+pub fn tell_failed(failed: &[Error]) {
+    for error in failed.iter().take(TOLD) {
+        say(format_args!("failed: {error}"));
+    }
+    if failed.len() > TOLD {
+        say(format_args!("failed: {} more", failed.len() - TOLD));
+    }
+}
+
 /// A file or standard output that is written line by line.
 pub struct Output {
     name: String,

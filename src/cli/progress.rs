@@ -34,3 +34,25 @@ impl Progress {
         }
     }
 }
+
+/// How far a run is, and when it will end if it goes on like this.
+pub fn bar(done: usize, all: usize, elapsed: Duration) -> String {
+    const WIDTH: usize = 30;
+    let filled = "=".repeat(WIDTH * done / all);
+    let left = elapsed.as_secs_f64() / done as f64 * (all - done) as f64;
+    let left = humantime::format_duration(Duration::from_secs(left.ceil() as u64));
+    format!("[{filled:WIDTH$}] {done} of {all} photographs, {left} left")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_bar_tells_what_is_done_and_left() {
+        assert_eq!(
+            bar(100, 300, Duration::from_secs(60)),
+            "[==========                    ] 100 of 300 photographs, 2m left"
+        );
+    }
+}

@@ -1,9 +1,6 @@
 //! Scores the photographs of a data set, several at a time.
 
 use std::path::PathBuf;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{PoisonError, mpsc};
 
 use crate::error::{Error, Result};
 use crate::eval::contours::Contours;
@@ -17,6 +14,7 @@ use crate::geometry::{Rect, Size};
 use crate::localize::{self, Localizer, Wanted};
 use crate::network::Network;
 use crate::network::activations::Activations;
+use crate::pipeline::batch::{batch, networks};
 use crate::source::still::read_stored;
 
 /// What the paper's rules are asked with, and where score maps go.
@@ -48,8 +46,8 @@ pub enum Maps {
 #[derive(Debug, Default)]
 pub struct Scored {
     pub outcomes: Vec<Outcome>,
-    /// Those that could not be scored: their number in the data set, and why.
-    pub failed: Vec<(usize, Error)>,
+    /// Those that could not be scored, each named.
+    pub failed: Vec<Error>,
 }
 
 /// Scores the photographs of a data set, as many at a time as `workers` says: each with a network of
@@ -67,57 +65,18 @@ pub fn score(
     options: &Options,
     progress: &mut dyn FnMut(usize),
 ) -> Result<Scored> {
-    let next = AtomicUsize::new(0);
-    let results = Mutex::new(Vec::new());
-    let (done_in, done_out) = mpsc::channel();
-    let work = |network: Result<Network>, done: mpsc::Sender<()>| -> Result<()> {
-        let mut worker = Worker::new(network?, options);
-        loop {
-            let i = next.fetch_add(1, Ordering::Relaxed);
-            let Some(example) = examples.get(i) else { return Ok(()) };
-            let result = match example {
-                Ok(example) => worker.score(example)?,
-                Err(error) => Err(error.clone()),
-            };
-            results.lock().unwrap_or_else(PoisonError::into_inner).push((i, result));
-            if done.send(()).is_err() {
-                return Ok(());
-            }
-        }
+    let networks = networks(network, load);
+    let start = || Ok(Worker::new(networks()?, options));
+    let work = |worker: &mut Worker, i: usize| match &examples[i] {
+        Ok(example) => worker.score(example),
+        Err(error) => Ok(Err(error.clone())),
     };
-    std::thread::scope(|scope| {
-        let mut threads = Vec::new();
-        let first = Some(Ok(network));
-        let more = (1..workers.min(examples.len())).map(|_| None);
-        for network in std::iter::once(first).chain(more) {
-            let (work, next, done) = (&work, &next, done_in.clone());
-            let run = move || {
-                let result = work(network.unwrap_or_else(load), done);
-                if result.is_err() {
-                    next.store(examples.len(), Ordering::Relaxed);
-                }
-                result
-            };
-            let spawned = std::thread::Builder::new().name("eval".into()).spawn_scoped(scope, run);
-            threads
-                .push(spawned.map_err(|e| Error::invalid(format!("cannot start a thread: {e}")))?);
-        }
-        drop(done_in);
-        for (done, ()) in done_out.iter().enumerate() {
-            progress(done + 1);
-        }
-        for thread in threads {
-            thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
-        }
-        Ok::<_, Error>(())
-    })?;
-    let mut results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
-    results.sort_unstable_by_key(|(i, _)| *i);
+    let results = batch(examples.len(), workers, &start, &work, progress)?;
     let mut scored = Scored::default();
-    for (i, result) in results {
+    for result in results {
         match result {
             Ok(outcome) => scored.outcomes.push(outcome),
-            Err(error) => scored.failed.push((i, error)),
+            Err(error) => scored.failed.push(error),
         }
     }
     Ok(scored)

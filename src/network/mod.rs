@@ -19,6 +19,7 @@ mod metadata;
 mod ort;
 mod preprocess;
 mod quantized;
+mod receptive;
 mod resize;
 mod tract;
 mod wire;
@@ -26,6 +27,7 @@ mod wire;
 pub use backend::{Backend, Timed};
 pub use labels::Labels;
 pub use quantized::{Left, Report};
+pub use receptive::{ReceptiveField, Span};
 
 use std::borrow::Cow;
 use std::io::Read;
@@ -103,6 +105,7 @@ pub struct Network {
     takes_bytes: bool,
     assumed: bool,
     head: Head,
+    receptive_field: Option<ReceptiveField>,
     labels: Arc<Labels>,
     threads: usize,
 }
@@ -149,6 +152,7 @@ impl Network {
                     ErrorKind::Usage => error,
                     _ => in_file(error.to_string()),
                 })?;
+        let receptive_field = receptive::find(&checked, size);
         let head = match checked.head.linear {
             Some(linear) => Head::Linear { channels: linear.channels, weights: linear.weights },
             None => Head::Identity { classes },
@@ -161,6 +165,7 @@ impl Network {
             takes_bytes: checked.input.bytes,
             assumed: !checked.input.bytes && given.contains(&None),
             head,
+            receptive_field,
             labels: Arc::new(labels),
             threads,
         })
@@ -208,6 +213,12 @@ impl Network {
     /// Size of the last feature maps: the mapping resolution.
     pub fn map_size(&self) -> Size {
         self.engine.shape().features.size
+    }
+
+    /// What the cells of the last feature maps see of the input; none where each of them sees all of
+    /// it, or where the graph does not tell.
+    pub fn receptive_field(&self) -> Option<ReceptiveField> {
+        self.receptive_field
     }
 
     /// Number of classes.

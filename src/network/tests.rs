@@ -1,5 +1,7 @@
 //! Ways to write a head that the recorded networks do not have.
 
+mod receptive;
+
 use tract_onnx::pb::tensor_proto::DataType;
 use tract_onnx::pb::tensor_shape_proto::{Dimension, dimension};
 use tract_onnx::pb::{

@@ -5,6 +5,7 @@
 //! findings travel back to be filled again, so that nothing is allocated once all are in use.
 
 pub mod analyse;
+pub mod batch;
 pub mod event;
 pub mod handoff;
 

@@ -7,6 +7,7 @@ mod heat;
 mod keys;
 mod panel;
 mod screen;
+pub mod sheet;
 mod snapshot;
 pub mod text;
 pub mod window;

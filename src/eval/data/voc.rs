@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use super::annotation::Annotation;
 use super::{Example, Truth, folder_of, inside};
 use crate::error::{Error, Result};
-use crate::geometry::Rect;
+use crate::geometry::{Rect, Size};
 use crate::network::Labels;
 
 /// Whether the folder holds such files.
@@ -40,11 +40,23 @@ pub fn xml_files(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// Reads the files.
+/// A photograph, and everything that its file boxes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Annotated {
+    /// That of the file within the folder of photographs.
+    pub name: String,
+    pub photograph: PathBuf,
+    /// In whose pixels the boxes are; none where it is that of the photograph.
+    pub size: Option<Size>,
+    /// At least one: its name, whether or not a network knows it, and its box.
+    pub things: Vec<(String, Rect)>,
+}
+
+/// Reads the files. What cannot be used is an error in its place, which names it.
 ///
 /// # Errors
 /// There are none, or no folder of photographs.
-pub fn read(folder: &Path, images: Option<&Path>, labels: &Labels) -> Result<Vec<Result<Example>>> {
+pub fn annotated(folder: &Path, images: Option<&Path>) -> Result<Vec<Result<Annotated>>> {
     let annotations = xml_folder(folder).ok_or_else(|| {
         Error::invalid(format!("{}: no XML files there or in Annotations", folder.display()))
     })?;
@@ -53,19 +65,38 @@ pub fn read(folder: &Path, images: Option<&Path>, labels: &Labels) -> Result<Vec
         None => folder_of(&["JPEGImages", "images"].map(|name| folder.join(name)))
             .unwrap_or_else(|| annotations.clone()),
     };
+    let read = |file: PathBuf| {
+        let annotation = Annotation::read(&file, 1)?;
+        of_file(&file, annotation, &images)
+            .map_err(|error| error.within(&file.display().to_string()))
+    };
+    Ok(xml_files(&annotations)?.into_iter().map(read).collect())
+}
+
+fn of_file(file: &Path, annotation: Annotation, images: &Path) -> Result<Annotated> {
+    let stem = file.file_stem().unwrap_or_default().to_string_lossy();
+    let name = annotation.file_name.unwrap_or_else(|| format!("{stem}.jpg"));
+    if annotation.things.is_empty() {
+        return Err(Error::invalid("nothing is boxed"));
+    }
+    let photograph = inside(images, &name)?;
+    Ok(Annotated { name, photograph, size: annotation.size, things: annotation.things })
+}
+
+/// Reads the files as examples of the network's classes.
+///
+/// # Errors
+/// As [`annotated`].
+pub fn read(folder: &Path, images: Option<&Path>, labels: &Labels) -> Result<Vec<Result<Example>>> {
     let mut classes = HashMap::new();
+    let mut class_of = |name: &str| {
+        let find = || labels.find(name);
+        classes.entry(name.to_owned()).or_insert_with(find).clone()
+    };
     let mut examples = Vec::new();
-    for file in xml_files(&annotations)? {
-        let mut class_of = |name: &str| {
-            let find = || labels.find(name);
-            classes.entry(name.to_owned()).or_insert_with(find).clone()
-        };
-        let found = Annotation::read(&file, 1).and_then(|annotation| {
-            of_file(&file, annotation, &images, &mut class_of)
-                .map_err(|error| error.within(&file.display().to_string()))
-        });
-        match found {
-            Ok(found) => examples.extend(found),
+    for annotated in annotated(folder, images)? {
+        match annotated {
+            Ok(annotated) => examples.extend(examples_of(annotated, &mut class_of)),
             Err(error) => examples.push(Err(error)),
         }
     }
@@ -73,38 +104,29 @@ pub fn read(folder: &Path, images: Option<&Path>, labels: &Labels) -> Result<Vec
 }
 
 /// One example a class.
-fn of_file(
-    file: &Path,
-    annotation: Annotation,
-    images: &Path,
+fn examples_of(
+    annotated: Annotated,
     class_of: &mut dyn FnMut(&str) -> Result<usize>,
-) -> Result<Vec<Result<Example>>> {
-    let stem = file.file_stem().unwrap_or_default().to_string_lossy();
-    let name = annotation.file_name.unwrap_or_else(|| format!("{stem}.jpg"));
-    let photograph = inside(images, &name)?;
+) -> Vec<Result<Example>> {
+    let Annotated { name, photograph, size, things } = annotated;
     let mut found: Vec<(String, Vec<Rect>)> = Vec::new();
-    for (thing, rect) in annotation.things {
+    for (thing, rect) in things {
         match found.iter_mut().find(|(known, _)| *known == thing) {
             Some((_, boxes)) => boxes.push(rect),
             None => found.push((thing, vec![rect])),
         }
     }
-    if found.is_empty() {
-        return Err(Error::invalid("nothing is boxed"));
-    }
     let example = |(i, (thing, boxes)): (usize, (String, Vec<Rect>))| {
         let class = class_of(&thing).map_err(|error| error.within(&name))?;
         let id = if i == 0 { name.clone() } else { format!("{name}-{class}") };
-        let truth = Truth::Boxes(boxes);
-        Ok(Example { id, photograph: photograph.clone(), class, size: annotation.size, truth })
+        Ok(Example { id, photograph: photograph.clone(), class, size, truth: Truth::Boxes(boxes) })
     };
-    Ok(found.into_iter().enumerate().map(example).collect())
+    found.into_iter().enumerate().map(example).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::geometry::Size;
 
     fn annotation(things: &[(&str, Rect)]) -> Annotation {
         let things = things.iter().map(|&(name, rect)| (name.to_owned(), rect)).collect();
@@ -117,7 +139,8 @@ mod tests {
             "dog" => Ok(207),
             _ => Err(Error::usage(format!("no class is called `{name}`"))),
         };
-        of_file(Path::new("xml/7.xml"), annotation(things), Path::new("images"), &mut class_of)
+        let annotated = of_file(Path::new("xml/7.xml"), annotation(things), Path::new("images"))?;
+        Ok(examples_of(annotated, &mut class_of))
     }
 
     const A: Rect = Rect::new(0, 0, 5, 5);

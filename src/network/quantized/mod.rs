@@ -23,7 +23,7 @@ mod read;
 #[cfg(test)]
 mod tests;
 pub(super) mod unfold;
-mod window;
+pub(super) mod window;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 

@@ -9,7 +9,7 @@ use crate::int8::Window;
 
 /// The window of a Conv, MaxPool or AveragePool node on a picture of height and width `size`, where
 /// they are known. `kernel` is that of the weights.
-pub(super) fn window(
+pub(in crate::network) fn window(
     node: &NodeProto,
     kernel: Option<[usize; 2]>,
     size: Option<[usize; 2]>,
