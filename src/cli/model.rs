@@ -25,8 +25,7 @@ pub struct NetworkOptions {
     #[arg(long, value_name = "PIXELS")]
     input_size: Option<u32>,
 
-    /// Make the last feature maps so many times finer, without retraining: boxes fit more closely,
-    /// and a frame takes longer
+    /// Make the last feature maps so many times finer, without retraining; a frame takes longer
     #[arg(long, value_name = "1|2|4", default_value = "1", value_parser = mapping)]
     mapping: Mapping,
 

@@ -137,7 +137,8 @@ impl Worker {
         self.network.run(&mut self.activations)?;
         self.localizer.compare(&self.activations);
         let Options { class, threshold, .. } = self.options;
-        let map = self.localizer.find_map(&self.activations, self.network.head(), class);
+        self.localizer.find_map(&self.activations, self.network.head(), class);
+        let map = self.localizer.map();
         let limit = limit(map, threshold);
         let size = annotated.size.unwrap_or(self.frame.size);
         let mut names = Names::new();

@@ -88,9 +88,10 @@ struct Worker<'a> {
     options: &'a Options,
     frame: Frame,
     activations: Activations,
-    /// With maps as large as the network's input, and as large as score maps.
+    /// With maps as large as the network's input.
     paper: Localizer,
-    square: Localizer,
+    /// With maps as large as score maps, where these are not so large.
+    square: Option<Localizer>,
     scores: ScoreMap,
     contours: Contours,
     occlusion: Occlusion,
@@ -99,9 +100,10 @@ struct Worker<'a> {
 impl<'a> Worker<'a> {
     fn new(network: Network, options: &'a Options) -> Self {
         let localizer = |grid| Localizer::new(Wanted::Classes(Vec::new()), grid, options.spreads);
+        let square = Size::new(SIDE, SIDE);
         Self {
             paper: localizer(network.input_size()),
-            square: localizer(Size::new(SIDE, SIDE)),
+            square: (network.input_size() != square).then(|| localizer(square)),
             network,
             options,
             frame: Frame::empty(),
@@ -121,21 +123,22 @@ impl<'a> Worker<'a> {
         self.network.prepare(&self.frame)?;
         self.network.run(&mut self.activations)?;
         let (class, activations) = (example.class, &self.activations);
-        for localizer in [&mut self.square, &mut self.paper] {
-            localizer.compare(activations);
-        }
-        let map = match self.options.maps {
-            Maps::Cam => {
-                self.paper.find_map(activations, self.network.head(), class);
-                self.square.find_map(activations, self.network.head(), class)
-            }
+        let occluded = match self.options.maps {
+            Maps::Cam => None,
             Maps::Occlusion => {
                 let logit = activations.logits[class];
-                let map = self.occlusion.map(&mut self.network, &self.frame, class, logit)?;
-                self.paper.refine(map);
-                self.square.refine(map)
+                Some(self.occlusion.map(&mut self.network, &self.frame, class, logit)?)
             }
         };
+        let head = self.network.head();
+        for localizer in [&mut self.paper].into_iter().chain(&mut self.square) {
+            localizer.compare(activations);
+            match occluded {
+                None => localizer.find_map(activations, head, class),
+                Some(map) => localizer.refine(map),
+            };
+        }
+        let map = self.square.as_ref().unwrap_or(&self.paper).map();
         self.scores.fill(map);
         if let Some(folder) = &self.options.dump {
             self.scores.write(&folder.join(format!("{}.npy", example.id)))?;

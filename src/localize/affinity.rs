@@ -12,6 +12,9 @@ const REACH: f32 = 1.0 / 7.0;
 /// A difference from the mean that is a smaller share of it is one of rounding.
 const ROUNDING: f32 = 1e-4;
 
+/// Cells that one is compared with at a time: a few registers' worth.
+const SIDE_BY_SIDE: usize = 16;
+
 /// How often a map is spread.
 const STEPS: usize = 2;
 
@@ -29,8 +32,11 @@ const STEPS: usize = 2;
 pub struct Affinity {
     width: usize,
     height: usize,
-    /// A row a cell: its vector, filled up with zeros.
+    /// A cell's vector after the other.
     vectors: Vec<f32>,
+    /// The same by channel: of each the values of [`SIDE_BY_SIDE`] cells after the other, filled up with
+    /// zeros.
+    columns: Vec<[f32; SIDE_BY_SIDE]>,
     /// `A` before the division.
     weights: Vec<f32>,
     /// One over the sum of each row of `weights`; 0 for a cell that is like none.
@@ -46,21 +52,20 @@ impl Affinity {
         }
         let cells = |places: usize| places / places.div_ceil(FINEST).max(1);
         (self.width, self.height) = (cells(early.width), cells(early.height));
-        let stride = early.channels.next_multiple_of(16);
-        self.pool(early, stride);
-        self.normalize(early.channels, stride);
-        self.weigh(stride);
+        self.pool(early);
+        self.normalize(early.channels);
+        self.weigh(early.channels);
         true
     }
 
     /// The mean of the features over each cell.
-    fn pool(&mut self, early: &Features, stride: usize) {
+    fn pool(&mut self, early: &Features) {
         self.vectors.clear();
-        self.vectors.resize(self.width * self.height * stride, 0.0);
+        self.vectors.resize(self.width * self.height * early.channels, 0.0);
         let range = |cell: usize, cells: usize, places: usize| {
             cell * places / cells..(cell + 1) * places / cells
         };
-        for (cell, vector) in self.vectors.chunks_exact_mut(stride).enumerate() {
+        for (cell, vector) in self.vectors.chunks_exact_mut(early.channels).enumerate() {
             let columns = range(cell % self.width, self.width, early.width);
             let rows = range(cell / self.width, self.height, early.height);
             let share = 1.0 / (columns.len() * rows.len()) as f32;
@@ -75,15 +80,15 @@ impl Affinity {
     }
 
     /// Takes the mean off each vector, and divides it by its length.
-    fn normalize(&mut self, channels: usize, stride: usize) {
+    fn normalize(&mut self, channels: usize) {
         self.before.clear();
         self.before.resize(channels, 0.0);
         let cells = (self.width * self.height) as f32;
-        for vector in self.vectors.chunks_exact(stride) {
+        for vector in self.vectors.chunks_exact(channels) {
             self.before.iter_mut().zip(vector).for_each(|(mean, value)| *mean += value / cells);
         }
         let least = ROUNDING * dot(&self.before, &self.before).sqrt();
-        for vector in self.vectors.chunks_exact_mut(stride) {
+        for vector in self.vectors.chunks_exact_mut(channels) {
             vector.iter_mut().zip(&self.before).for_each(|(value, mean)| *value -= mean);
             let length = dot(vector, vector).sqrt();
             if length > least && length.is_finite() {
@@ -94,7 +99,7 @@ impl Affinity {
         }
     }
 
-    fn weigh(&mut self, stride: usize) {
+    fn weigh(&mut self, channels: usize) {
         let (width, cells) = (self.width, self.width * self.height);
         let near = |distance: usize, side: usize| {
             let distance = distance as f32 / side as f32 / REACH;
@@ -104,16 +109,30 @@ impl Affinity {
         (0..width).for_each(|d| across[d] = near(d, width));
         let mut down = [0.0; FINEST];
         (0..self.height).for_each(|d| down[d] = near(d, self.height));
+        let blocks = cells.div_ceil(SIDE_BY_SIDE);
+        self.columns.clear();
+        self.columns.resize(channels * blocks, [0.0; SIDE_BY_SIDE]);
+        for (j, vector) in self.vectors.chunks_exact(channels).enumerate() {
+            let columns = self.columns[j / SIDE_BY_SIDE..].iter_mut().step_by(blocks);
+            columns.zip(vector).for_each(|(column, value)| column[j % SIDE_BY_SIDE] = *value);
+        }
         self.weights.clear();
         self.weights.resize(cells * cells, 0.0);
-        for i in 0..cells {
-            let one = &self.vectors[i * stride..][..stride];
-            for j in 0..=i {
-                let alike = dot(one, &self.vectors[j * stride..][..stride]).max(0.0);
-                let far = (across[(i % width).abs_diff(j % width)], down[i / width - j / width]);
-                let weight = alike * alike * far.0 * far.1;
-                self.weights[i * cells + j] = weight;
-                self.weights[j * cells + i] = weight;
+        for (i, vector) in self.vectors.chunks_exact(channels).enumerate() {
+            for block in 0..=i / SIDE_BY_SIDE {
+                let mut alike = [0.0; SIDE_BY_SIDE];
+                for (value, column) in
+                    vector.iter().zip(self.columns[block..].iter().step_by(blocks))
+                {
+                    alike.iter_mut().zip(column).for_each(|(sum, other)| *sum += value * other);
+                }
+                for (j, alike) in (block * SIDE_BY_SIDE..=i).zip(alike) {
+                    let far =
+                        (across[(i % width).abs_diff(j % width)], down[i / width - j / width]);
+                    let weight = alike.max(0.0).powi(2) * far.0 * far.1;
+                    self.weights[i * cells + j] = weight;
+                    self.weights[j * cells + i] = weight;
+                }
             }
         }
         self.shares.clear();

@@ -165,22 +165,21 @@ impl Localizer {
         self.compared = self.spreads && self.affinity.compare(&activations.early);
     }
 
-    /// The map of `class` from which its boxes are cut: its class activation map,
+    /// Finds the map of `class` from which its boxes are cut: its class activation map,
     /// [refined](Self::refine).
     ///
     /// # Panics
     /// Where the class does not exist, or the head belongs to another network.
-    pub fn find_map(&mut self, activations: &Activations, head: &Head, class: usize) -> &Map {
+    pub fn find_map(&mut self, activations: &Activations, head: &Head, class: usize) {
         let mut coarse = std::mem::take(&mut self.coarse);
         class_activation_map(&activations.features, head, class, &mut coarse);
         self.refine(&coarse);
         self.coarse = coarse;
-        &self.fine
     }
 
-    /// The map from which boxes are cut: spread, if the places of the frame were
-    /// [compared](Self::compare), and upsampled to the grid.
-    pub fn refine(&mut self, coarse: &Map) -> &Map {
+    /// Makes of a map the one from which boxes are cut: spreads it, if the places of the frame were
+    /// [compared](Self::compare), and upsamples it to the grid.
+    pub fn refine(&mut self, coarse: &Map) {
         let mut map = coarse;
         if self.compared {
             let (width, height) = self.affinity.size();
@@ -190,10 +189,14 @@ impl Localizer {
         }
         let Size { width, height } = self.grid;
         self.upsampler.upsample(map, width as usize, height as usize, &mut self.fine);
+    }
+
+    /// The last map that was found or refined.
+    pub fn map(&self) -> &Map {
         &self.fine
     }
 
-    /// The boxes of the last [map](Self::find_map) in a frame of size `frame`: the connected
+    /// The boxes of the last [map](Self::map) in a frame of size `frame`: the connected
     /// components of the places that exceed `threshold` times the map's maximum, from the largest
     /// down. A map that is flat or nowhere positive has none.
     pub fn find_boxes(&mut self, threshold: f32, boxes: Boxes, frame: Size) -> &[Rect] {
