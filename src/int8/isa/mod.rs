@@ -281,6 +281,7 @@ pub(in crate::int8) trait Simd: Copy + Send + Sync {
     /// `LANES` channels of `GROUP` pixels to groups of one channel each.
     unsafe fn interleave(self, pixels: [*const u8; 4], to: *mut Self::Element);
     /// The same for two registers of channels side by side, to a place each.
+    #[inline(always)]
     unsafe fn interleave_two(self, pixels: [*const u8; 4], to: [*mut Self::Element; 2]) {
         // SAFETY: the caller's promise.
         unsafe {
