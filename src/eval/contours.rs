@@ -81,15 +81,18 @@ impl Contours {
             self.places[usize::from(value)].push(place as u32);
         }
         let mut level = LAST_LEVEL;
+        // The rows that have places above the threshold, and those between.
+        let mut rows = usize::MAX..0;
         loop {
             for &place in &self.places[usize::from(level) + 1] {
                 let (y, x) = (place as usize / width, place as usize % width);
                 self.bits[y * words + x / 64] |= 1 << (x % 64);
+                rows = rows.start.min(y)..rows.end.max(y + 1);
             }
             let first =
                 (0..level).rev().take_while(|&l| self.places[usize::from(l) + 1].is_empty());
             let lowest = first.last().unwrap_or(level);
-            self.find_runs(width as u32);
+            self.find_runs(width as u32, rows.clone());
             let largest = self.find_boxes(width as u32);
             each(lowest..=level, Boxes { largest, all: &self.boxes });
             match lowest.checked_sub(1) {
@@ -99,14 +102,16 @@ impl Contours {
         }
     }
 
-    /// Finds all runs, row by row, and joins those of one component.
-    fn find_runs(&mut self, width: u32) {
+    /// Finds all runs, row by row, and joins those of one component; the other rows have none.
+    fn find_runs(&mut self, width: u32, rows: Range<usize>) {
         let Self { bits, runs, .. } = self;
         runs.clear();
         push(runs, false, Rect::default(), OUTSIDE);
         let words = width.div_ceil(64) as usize;
         let mut above = 1..1;
-        for (y, row) in bits.chunks_exact(words).chain([&[][..]]).enumerate() {
+        // One row more: what reaches it lies outside.
+        for y in rows.start..rows.end + 1 {
+            let row = if y < rows.end { &bits[y * words..][..words] } else { &[] };
             let start = runs.len();
             push_row(runs, y as u32, row, width);
             let current = start..runs.len();
