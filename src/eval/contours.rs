@@ -82,7 +82,7 @@ impl Contours {
         }
         let mut level = LAST_LEVEL;
         // The rows that have places above the threshold, and those between.
-        let mut rows = usize::MAX..0;
+        let mut rows = map.len() / width..0;
         loop {
             for &place in &self.places[usize::from(level) + 1] {
                 let (y, x) = (place as usize / width, place as usize % width);
