@@ -1,14 +1,13 @@
 //! `camlive eval`: how good the boxes are on a data set.
 
 use std::path::PathBuf;
-use std::time::Instant;
 
 use clap::{Args, Parser};
 
 use crate::cli::model::{NetworkOptions, fraction};
 use crate::cli::one_line;
 use crate::cli::output::{Output, say, tell_failed};
-use crate::cli::progress::{Progress, bar};
+use crate::cli::progress::with_bar;
 use crate::error::{Error, Result};
 use crate::eval::bootstrap::RESAMPLINGS;
 use crate::eval::data::{self, Example, Layout};
@@ -163,7 +162,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let folder = &arguments.folder;
     let layout = arguments.layout.map_or_else(|| Layout::detect(folder), Ok)?;
     let workers = arguments.setup.network.workers();
-    let network = load(&arguments.setup)?;
+    let network = arguments.setup.network.load_telling()?;
     let labels = network.labels().clone();
     let images = arguments.images.as_deref();
     let examples = data::read(layout, folder, images, &labels, network.classes())?;
@@ -187,7 +186,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let mut comparison = Comparison { first: report(&first), others: Vec::new() };
     for Way { text, setup } in &arguments.against {
         say(format_args!("against: {text}"));
-        let network = load(setup)?;
+        let network = setup.network.load_telling()?;
         if network.labels() != &labels {
             return Err(Error::usage(format!(
                 "--against \"{text}\": the network has other classes than the first"
@@ -208,14 +207,6 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     }
 }
 
-/// Loads the network of a setup, and says so.
-fn load(setup: &Setup) -> Result<Network> {
-    let network = setup.network.load(Some(1))?;
-    say(format_args!("network: {}", network.describe()));
-    setup.network.tell_left(&network);
-    Ok(network)
-}
-
 fn measure(
     examples: &[Result<Example>],
     setup: &Setup,
@@ -223,12 +214,9 @@ fn measure(
     workers: usize,
     dump: Option<PathBuf>,
 ) -> Result<Scored> {
-    let (mut progress, start) = (Progress::new(), Instant::now());
-    let mut show = |done: usize| progress.show(|| bar(done, examples.len(), start.elapsed()));
     let load = || setup.network.load(Some(1));
-    let scored = score(examples, network, &load, workers, &setup.options(dump), &mut show);
-    progress.clear();
-    scored
+    let options = setup.options(dump);
+    with_bar(examples.len(), |show| score(examples, network, &load, workers, &options, show))
 }
 
 fn layout(text: &str) -> Result<Layout> {

@@ -109,8 +109,19 @@ impl NetworkOptions {
         })
     }
 
+    /// Loads the network for one of several [`workers`](Self::workers), and tells which it is.
+    ///
+    /// # Errors
+    /// A model that cannot be used.
+    pub fn load_telling(&self) -> Result<Network> {
+        let network = self.load(Some(1))?;
+        say(format_args!("network: {}", network.describe()));
+        self.tell_left(&network);
+        Ok(network)
+    }
+
     /// Tells what is not run in int8, where that is asked for.
-    pub fn tell_left(&self, network: &Network) {
+    fn tell_left(&self, network: &Network) {
         if let Some(report) = network.int8()
             && self.verbose
         {

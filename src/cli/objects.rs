@@ -1,14 +1,13 @@
 //! `camlive objects`: which annotated objects the maps of a class lie on.
 
 use std::path::PathBuf;
-use std::time::Instant;
 
 use clap::Args;
 use serde::Serialize;
 
 use crate::cli::model::{NetworkOptions, fraction};
-use crate::cli::output::{Output, say, tell_failed};
-use crate::cli::progress::{Progress, bar};
+use crate::cli::output::{Output, tell_failed};
+use crate::cli::progress::with_bar;
 use crate::error::{Error, Result};
 use crate::eval::data::voc::annotated;
 use crate::eval::objects::{Counted, Object, Options, count};
@@ -84,18 +83,12 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let all = photographs.len();
     let workers = arguments.network.workers();
     let load = || arguments.network.load(Some(1));
-    let network = load()?;
-    say(format_args!("network: {}", network.describe()));
-    arguments.network.tell_left(&network);
+    let network = arguments.network.load_telling()?;
     let labels = network.labels().clone();
     let class = labels.find(&arguments.class)?;
     let options = Options { class, threshold: arguments.threshold, spreads: !arguments.plain };
-    let mut progress = Progress::new();
-    let start = Instant::now();
-    let mut show = |done: usize| progress.show(|| bar(done, all, start.elapsed()));
     let networks = networks(network, &load);
-    let counted = count(&photographs, options, &networks, workers, &mut show)?;
-    progress.clear();
+    let counted = with_bar(all, |show| count(&photographs, options, &networks, workers, show))?;
     tell_failed(&counted.failed);
     if counted.images == 0 {
         return Err(Error::invalid(format!(

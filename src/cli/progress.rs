@@ -35,8 +35,17 @@ impl Progress {
     }
 }
 
+/// Does `work` on so many photographs, which tells how many are done; a bar shows that as long as it
+/// lasts.
+pub fn with_bar<T>(all: usize, work: impl FnOnce(&mut dyn FnMut(usize)) -> T) -> T {
+    let (mut progress, start) = (Progress::new(), Instant::now());
+    let result = work(&mut |done| progress.show(|| bar(done, all, start.elapsed())));
+    progress.clear();
+    result
+}
+
 /// How far a run is, and when it will end if it goes on like this.
-pub fn bar(done: usize, all: usize, elapsed: Duration) -> String {
+fn bar(done: usize, all: usize, elapsed: Duration) -> String {
     const WIDTH: usize = 30;
     let filled = "=".repeat(WIDTH * done / all);
     let left = elapsed.as_secs_f64() / done as f64 * (all - done) as f64;

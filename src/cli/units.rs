@@ -4,13 +4,12 @@ use std::fmt::Display;
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
-use std::time::Instant;
 
 use clap::Args;
 
 use crate::cli::model::{NetworkOptions, fraction};
 use crate::cli::output::{say, tell_failed};
-use crate::cli::progress::{Progress, bar};
+use crate::cli::progress::with_bar;
 use crate::error::{Error, Result};
 use crate::pipeline::batch::networks;
 use crate::source::still::photographs;
@@ -73,9 +72,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let files = photographs(&arguments.images)?;
     let workers = arguments.network.workers();
     let load = || arguments.network.load(Some(1));
-    let network = load()?;
-    say(format_args!("network: {}", network.describe()));
-    arguments.network.tell_left(&network);
+    let network = arguments.network.load_telling()?;
     let labels = network.labels().clone();
     let class = labels.find(&arguments.class)?;
     let out = &arguments.out;
@@ -85,12 +82,9 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let receptive_field = network.receptive_field();
     let units = highest(network.head(), class, usize::from(arguments.units));
     let count = usize::from(arguments.patches);
-    let mut progress = Progress::new();
-    let start = Instant::now();
-    let mut show = |done: usize| progress.show(|| bar(done, files.len(), start.elapsed()));
     let networks = networks(network, &load);
-    let found = search(&files, &units, count, &networks, workers, &mut show)?;
-    progress.clear();
+    let found =
+        with_bar(files.len(), |show| search(&files, &units, count, &networks, workers, show))?;
     tell_failed(&found.failed);
     if found.failed.len() == files.len() {
         return Err(Error::invalid(format!(

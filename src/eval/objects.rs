@@ -139,7 +139,7 @@ impl Worker {
         let Options { class, threshold, .. } = self.options;
         self.localizer.find_map(&self.activations, self.network.head(), class);
         let map = self.localizer.map();
-        let limit = limit(map, threshold);
+        let limit = map.limit(threshold);
         let size = annotated.size.unwrap_or(self.frame.size);
         let mut names = Names::new();
         for (name, rect) in &annotated.things {
@@ -148,13 +148,6 @@ impl Worker {
         }
         Ok(Ok(names))
     }
-}
-
-/// What a place of the region of high activation exceeds; none for a map that is flat or nowhere
-/// positive.
-fn limit(map: &Map, threshold: f32) -> Option<f32> {
-    let (_, _, maximum) = map.peak()?;
-    (maximum > 0.0 && !map.is_flat()).then_some(threshold * maximum)
 }
 
 /// The part of a box, in pixels of a picture of size `size` that the map spans, where the map exceeds
@@ -186,7 +179,7 @@ mod tests {
     #[test]
     fn a_box_overlaps_by_the_part_of_it_where_the_map_is_high() {
         let (map, size) = (half(), Size::new(80, 50));
-        let limit = limit(&map, 0.2).unwrap();
+        let limit = map.limit(0.2).unwrap();
         let share = |rect| share(&map, limit, rect, size);
         assert_eq!(share(Rect::new(0, 0, 40, 50)), 1.0);
         assert_eq!(share(Rect::new(0, 0, 80, 10)), 0.5);
@@ -199,7 +192,7 @@ mod tests {
     #[test]
     fn a_map_without_a_peak_has_no_region() {
         for values in [vec![-1.0, -2.0], vec![3.0, 3.0], vec![f32::NAN, f32::NAN]] {
-            assert_eq!(limit(&Map { width: 2, height: 1, values }, 0.2), None);
+            assert_eq!(Map { width: 2, height: 1, values }.limit(0.2), None);
         }
     }
 

@@ -2,7 +2,7 @@
 
 use super::arithmetic::{Adder, Requantizer};
 use super::dense::{self, Dense};
-use super::isa::{Kernel, Kernels, Output, Scratch, Simd, Strip};
+use super::isa::{Kernel, Kernels, Output, Scratch, Simd, Strip, TILE};
 use super::parallel;
 use super::reference::{self, Filters};
 use super::{AddSpec, Clamp, Isa, Quantization, Shape, Window, expect_len};
@@ -200,8 +200,7 @@ impl Convolution {
                 reference::convolution(filters, requantizer, residual, input, shape, output);
             }
             Plan::Dense(dense) => {
-                let [longest, tile] = dense.longest_run();
-                let run = parallel::part(to.pixels(), longest, tile, threads);
+                let run = parallel::part(to.pixels(), dense.longest_run(), TILE, threads);
                 parallel::for_each_chunk(output, run * to.channels, threads, |i, output| {
                     let first = i * run;
                     let at = first * to.channels;

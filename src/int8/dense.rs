@@ -1,6 +1,6 @@
 //! Dense and grouped convolutions as products of matrices.
 
-use super::isa::{Isa, Kernel, Matrix, Output, Scratch, Simd, TILE, convert};
+use super::isa::{Isa, Kernel, Matrix, Output, Scratch, Simd, convert};
 use super::reference::Filters;
 use super::{Shape, Window};
 
@@ -44,11 +44,10 @@ impl Dense {
         }
     }
 
-    /// About how many pixels to compute together at most, and of how many a tile is.
-    pub fn longest_run(&self) -> [usize; 2] {
+    /// About how many pixels to compute together at most.
+    pub fn longest_run(&self) -> usize {
         let area = self.window.kernel[0] * self.window.kernel[1];
-        let longest = RUN / (2 * area * self.input_channels + self.output_channels);
-        [longest.max(1), TILE]
+        (RUN / (2 * area * self.input_channels + self.output_channels)).max(1)
     }
 
     fn is_pointwise(&self) -> bool {

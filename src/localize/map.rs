@@ -1,5 +1,6 @@
 //! Class activation maps and their upsampling.
 
+use crate::geometry::{Point, Size};
 use crate::network::activations::{Features, Head};
 
 /// A map of one value a place; for a class activation map, `M_c(x, y)`.
@@ -36,6 +37,21 @@ impl Map {
     /// Whether all values are equal, so that no place stands out.
     pub fn is_flat(&self) -> bool {
         self.values.windows(2).all(|pair| pair[0] == pair[1])
+    }
+
+    /// What a place exceeds that belongs to the thing: `threshold` times the maximum. None for a map
+    /// that is flat or nowhere positive.
+    pub fn limit(&self, threshold: f32) -> Option<f32> {
+        let (_, _, maximum) = self.peak()?;
+        (maximum > 0.0 && !self.is_flat()).then_some(threshold * maximum)
+    }
+
+    /// The middle of the place in column `x` and row `y`, in a picture of this size that the map spans.
+    pub fn middle(&self, (x, y): (usize, usize), picture: Size) -> Point {
+        let middle = |place: usize, places: usize, pixels: u32| {
+            ((2 * place + 1) as u64 * u64::from(pixels) / (2 * places as u64)) as u32
+        };
+        Point { x: middle(x, self.width, picture.width), y: middle(y, self.height, picture.height) }
     }
 }
 

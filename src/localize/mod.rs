@@ -201,12 +201,9 @@ impl Localizer {
     /// down. A map that is flat or nowhere positive has none.
     pub fn find_boxes(&mut self, threshold: f32, boxes: Boxes, frame: Size) -> &[Rect] {
         self.rects.clear();
-        let Some((_, _, maximum)) = self.fine.peak() else { return &self.rects };
-        if maximum <= 0.0 || self.fine.is_flat() {
-            return &self.rects;
-        }
+        let Some(limit) = self.fine.limit(threshold) else { return &self.rects };
         self.components.clear();
-        self.components.extend(self.labeller.components(&self.fine, threshold * maximum));
+        self.components.extend(self.labeller.components(&self.fine, limit));
         self.components.sort_unstable_by_key(|component| {
             (std::cmp::Reverse(component.area), component.rect.y0, component.rect.x0)
         });
@@ -227,13 +224,7 @@ impl Localizer {
         detections: &mut Vec<Detection>,
     ) {
         let Some((x, y, _)) = self.fine.peak() else { return };
-        let middle = |place: usize, places: u32, pixels: u32| {
-            ((2 * place + 1) as u64 * u64::from(pixels) / (2 * u64::from(places))) as u32
-        };
-        let peak = Point {
-            x: middle(x, self.grid.width, frame.width),
-            y: middle(y, self.grid.height, frame.height),
-        };
+        let peak = self.fine.middle((x, y), frame);
         let rects = self.find_boxes(settings.threshold, settings.boxes, frame);
         detections.extend(rects.iter().map(|&rect| Detection {
             class,

@@ -30,7 +30,7 @@ pub(super) fn find(graph: &Graph, features: &str) -> Option<String> {
             _ => 1,
         };
         let stride = stride.checked_mul(own)?;
-        for input in node.input.iter().filter(|name| graph.constant(name).is_none()) {
+        for input in node.input.iter().filter(|name| !graph.is_constant(name)) {
             if *strides.entry(input).or_insert(stride) != stride {
                 return None;
             }

@@ -89,6 +89,11 @@ impl<'a> Graph<'a> {
         }
     }
 
+    /// Whether `tensor` is constant, and not computed from the picture. Weights are not read for it.
+    pub(super) fn is_constant(&self, tensor: &str) -> bool {
+        self.shape(tensor).is_some() || self.constant(tensor).is_some()
+    }
+
     /// The integers that `tensor` holds, exactly; none where it is no initializer of i32.
     pub(super) fn integers(&self, tensor: &str) -> Option<Vec<i32>> {
         let tensor = load_tensor(&FopenDataResolver, self.initializer(tensor)?, None).ok()?;

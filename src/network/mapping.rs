@@ -89,7 +89,7 @@ fn changes(graph: &Graph, features: &str) -> Result<Vec<(usize, Change)>, String
                 changes.push((i, Change::Dilation));
             }
         }
-        for input in node.input.iter().filter(|name| graph.constant(name).is_none()) {
+        for input in node.input.iter().filter(|name| !graph.is_constant(name)) {
             let known = *strides.entry(input).or_insert(stride * own);
             if known != stride * own {
                 return Err(format!(

@@ -85,16 +85,10 @@ impl Cutter {
         let region = Region::of(peak, self.receptive_field.as_ref(), self.input, self.threshold);
         let field = region.field.scaled(self.input, frame.size);
         let rect = squared(region.with_margin().scaled(self.input, frame.size), field);
-        let middle = |cell: usize, cells: usize, pixels: u32| {
-            ((2 * cell + 1) as u64 * u64::from(pixels) / (2 * cells as u64)) as u32
-        };
         Patch {
             photograph: peak.photograph,
             activation: peak.activation,
-            peak: Point {
-                x: middle(peak.cell.0, peak.map.width, frame.size.width),
-                y: middle(peak.cell.1, peak.map.height, frame.size.height),
-            },
+            peak: peak.map.middle(peak.cell, frame.size),
             rect,
             picture: self.picture(frame, rect, &region),
         }
@@ -163,13 +157,7 @@ impl Region {
     fn of(peak: &Peak, field: Option<&ReceptiveField>, grid: Size, threshold: f32) -> Self {
         let (x, y) = peak.cell;
         let whole = Rect::new(0, 0, grid.width, grid.height);
-        let middle = |cell: usize, cells: usize, places: u32| {
-            ((2 * cell + 1) as u64 * u64::from(places) / (2 * cells as u64)) as u32
-        };
-        let start = Point {
-            x: middle(x, peak.map.width, grid.width),
-            y: middle(y, peak.map.height, grid.height),
-        };
+        let start = peak.map.middle(peak.cell, grid);
         // The fields of one-sided padding can lie beside the cell.
         let field = field.map_or(whole, |field| field.of(x, y, grid));
         let field = Rect {
