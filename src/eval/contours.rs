@@ -16,6 +16,9 @@ use crate::geometry::Rect;
 /// The largest of the 8-bit thresholds; at 255 nothing is above.
 pub const LAST_LEVEL: u8 = 254;
 
+/// The most places of a map: bits, runs and areas are counted in 32 bits.
+pub const MAX_PLACES: usize = 1 << 24;
+
 /// The boxes of one threshold, as `wsolevaluation` takes them from OpenCV: a box reaches one place
 /// further to the right and down than its contour, where the map goes on there.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -31,7 +34,7 @@ pub struct Boxes<'a> {
 pub struct Contours {
     /// Whether a place is above the threshold: so many words a row.
     bits: Vec<u64>,
-    /// The places of each value.
+    /// The bits of the places of each value, from the first on.
     places: Vec<Vec<u32>>,
     runs: Vec<Run>,
     boxes: Vec<Rect>,
@@ -44,27 +47,27 @@ struct Run {
     above_threshold: bool,
     rect: Rect,
     /// An earlier run of the same component, or the run itself.
-    root: usize,
+    root: u32,
     /// The run in the row above, at the first place.
-    upper: usize,
+    upper: u32,
     /// Number of places.
-    count: i64,
+    count: i32,
     /// Twice the area of the squares and triangles between places.
-    twice_area: i64,
+    twice_area: i32,
     /// Twice the area inside the contours of what lies within.
-    within: i64,
+    within: i32,
 }
 
 /// The run that stands for what lies around the map. What is not above the threshold and reaches the
 /// border is part of it.
-const OUTSIDE: usize = 0;
+const OUTSIDE: u32 = 0;
 
 impl Contours {
     /// Hands the boxes of each threshold to `each`, from [`LAST_LEVEL`] down to 0: those of the
     /// places whose value exceeds it. Thresholds that leave the same places come as one range.
     ///
     /// # Panics
-    /// Where `map` is not rows of `width` values.
+    /// Where `map` is not rows of `width` values, or has more than [`MAX_PLACES`].
     pub fn visit(
         &mut self,
         map: &[u8],
@@ -72,22 +75,28 @@ impl Contours {
         mut each: impl FnMut(RangeInclusive<u8>, Boxes),
     ) {
         assert!(width > 0 && map.len().is_multiple_of(width), "not a map of rows of {width}");
+        assert!(map.len() <= MAX_PLACES, "a map of {} places", map.len());
         let words = width.div_ceil(64);
         self.bits.clear();
         self.bits.resize(words * (map.len() / width), 0);
         self.places.resize(256, Vec::new());
         self.places.iter_mut().for_each(Vec::clear);
-        for (place, &value) in map.iter().enumerate() {
-            self.places[usize::from(value)].push(place as u32);
+        for (row, first) in map.chunks_exact(width).zip((0u32..).step_by(64 * words)) {
+            for (&value, bit) in row.iter().zip(first..) {
+                self.places[usize::from(value)].push(bit);
+            }
         }
         let mut level = LAST_LEVEL;
         // The rows that have places above the threshold, and those between.
         let mut rows = map.len() / width..0;
         loop {
-            for &place in &self.places[usize::from(level) + 1] {
-                let (y, x) = (place as usize / width, place as usize % width);
-                self.bits[y * words + x / 64] |= 1 << (x % 64);
-                rows = rows.start.min(y)..rows.end.max(y + 1);
+            let places = &self.places[usize::from(level) + 1];
+            for bit in places {
+                self.bits[*bit as usize / 64] |= 1 << (bit % 64);
+            }
+            if let (Some(first), Some(last)) = (places.first(), places.last()) {
+                let row = |bit: &u32| *bit as usize / 64 / words;
+                rows = rows.start.min(row(first))..rows.end.max(row(last) + 1);
             }
             let first =
                 (0..level).rev().take_while(|&l| self.places[usize::from(l) + 1].is_empty());
@@ -106,7 +115,7 @@ impl Contours {
     fn find_runs(&mut self, width: u32, rows: Range<usize>) {
         let Self { bits, runs, .. } = self;
         runs.clear();
-        push(runs, false, Rect::default(), OUTSIDE);
+        push(runs, false, Rect::default());
         let words = width.div_ceil(64) as usize;
         let mut above = 1..1;
         // One row more: what reaches it lies outside.
@@ -139,11 +148,11 @@ impl Contours {
         let height = (bits.len() / width.div_ceil(64) as usize) as u32;
         for i in 1..runs.len() {
             // The root of an earlier run is known already.
-            let root = runs[runs[i].root].root;
+            let root = runs[runs[i].root as usize].root;
             runs[i].root = root;
-            if root != i && root != OUTSIDE {
+            if root as usize != i && root != OUTSIDE {
                 let Run { rect, count, twice_area, .. } = runs[i];
-                let whole = &mut runs[root];
+                let whole = &mut runs[root as usize];
                 whole.rect.x0 = whole.rect.x0.min(rect.x0);
                 whole.rect.x1 = whole.rect.x1.max(rect.x1);
                 whole.rect.y1 = whole.rect.y1.max(rect.y1);
@@ -156,7 +165,7 @@ impl Contours {
         // What lies within a component begins after it.
         for i in (1..runs.len()).rev() {
             let Run { above_threshold, rect, root, upper, count, twice_area, within } = runs[i];
-            if root != i {
+            if root as usize != i {
                 continue;
             }
             let (contour, own) = if above_threshold {
@@ -169,9 +178,9 @@ impl Contours {
             let (x1, y1) = ((contour.x1 + 1).min(width), (contour.y1 + 1).min(height));
             let contour = Rect { x1, y1, ..contour };
             boxes.push(contour);
-            let around = runs[upper].root;
+            let around = runs[upper as usize].root;
             if around != OUTSIDE {
-                runs[around].within += inside;
+                runs[around as usize].within += inside;
             } else if largest.is_none_or(|(most, _)| inside > most) {
                 largest = Some((inside, contour));
             }
@@ -184,13 +193,13 @@ impl Contours {
     }
 }
 
-fn push(runs: &mut Vec<Run>, above_threshold: bool, rect: Rect, upper: usize) {
-    let count = rect.area() as i64;
+fn push(runs: &mut Vec<Run>, above_threshold: bool, rect: Rect) {
+    let count = rect.area() as i32;
     runs.push(Run {
         above_threshold,
         rect,
-        root: runs.len(),
-        upper,
+        root: runs.len() as u32,
+        upper: OUTSIDE,
         count,
         twice_area: 0,
         within: 0,
@@ -209,26 +218,40 @@ fn push_row(runs: &mut Vec<Run>, y: u32, row: &[u64], width: u32) {
             changes &= changes - 1;
             // What lies before the first change reaches the border.
             if above_threshold || runs.len() > start {
-                push(runs, above_threshold, Rect::new(x0, y, x, y + 1), OUTSIDE);
+                push(runs, above_threshold, Rect::new(x0, y, x, y + 1));
             }
             (x0, above_threshold) = (x, !above_threshold);
         }
     }
     if above_threshold {
-        push(runs, true, Rect::new(x0, y, width, y + 1), OUTSIDE);
+        push(runs, true, Rect::new(x0, y, width, y + 1));
     }
 }
 
 /// Joins what is not above the threshold to the outside, where it reaches beyond the runs of the row
 /// above or below.
 fn join_outside(runs: &mut [Run], row: Range<usize>, other: Range<usize>) {
-    for run in row {
-        let Run { above_threshold, rect, .. } = runs[run];
-        let covered = !other.is_empty()
-            && runs[other.start].rect.x0 <= rect.x0
-            && rect.x1 <= runs[other.end - 1].rect.x1;
-        if !above_threshold && !covered {
-            join(runs, run, OUTSIDE);
+    if row.len() < 2 {
+        return; // A run alone is above the threshold.
+    }
+    let (x0, x1) = match other.is_empty() {
+        true => (u32::MAX, 0),
+        false => (runs[other.start].rect.x0, runs[other.end - 1].rect.x1),
+    };
+    for run in row.clone() {
+        if runs[run].rect.x0 >= x0 {
+            break;
+        }
+        if !runs[run].above_threshold {
+            join(runs, run as u32, OUTSIDE);
+        }
+    }
+    for run in row.rev() {
+        if runs[run].rect.x1 <= x1 {
+            break;
+        }
+        if !runs[run].above_threshold {
+            join(runs, run as u32, OUTSIDE);
         }
     }
 }
@@ -237,33 +260,33 @@ fn join_outside(runs: &mut [Run], row: Range<usize>, other: Range<usize>) {
 fn meet(runs: &mut [Run], upper: usize, run: usize) {
     let (a, b) = (runs[upper], runs[run]);
     if (a.rect.x0..a.rect.x1).contains(&b.rect.x0) {
-        runs[run].upper = upper;
+        runs[run].upper = upper as u32;
     }
     if a.above_threshold != b.above_threshold {
         return;
     }
-    let shared = i64::from(a.rect.x1.min(b.rect.x1)) - i64::from(a.rect.x0.max(b.rect.x0));
+    let shared = a.rect.x1.min(b.rect.x1) as i32 - a.rect.x0.max(b.rect.x0) as i32;
     if shared > 0 {
         // Squares between four places, and triangles where only three of them belong to it.
-        let ends = (a.rect.x0 != b.rect.x0) as i64 + (a.rect.x1 != b.rect.x1) as i64;
+        let ends = (a.rect.x0 != b.rect.x0) as i32 + (a.rect.x1 != b.rect.x1) as i32;
         runs[run].twice_area += 2 * (shared - 1) + ends;
     }
     // Corners touch above the threshold only.
     if shared > 0 || a.above_threshold {
-        join(runs, upper, run);
+        join(runs, upper as u32, run as u32);
     }
 }
 
 /// Makes one component of the two runs' components; its root is the earliest run.
-fn join(runs: &mut [Run], a: usize, b: usize) {
+fn join(runs: &mut [Run], a: u32, b: u32) {
     let (a, b) = (root(runs, a), root(runs, b));
-    runs[a.max(b)].root = a.min(b);
+    runs[a.max(b) as usize].root = a.min(b);
 }
 
-fn root(runs: &mut [Run], mut i: usize) -> usize {
-    while runs[i].root != i {
-        let earlier = runs[runs[i].root].root;
-        runs[i].root = earlier;
+fn root(runs: &mut [Run], mut i: u32) -> u32 {
+    while runs[i as usize].root != i {
+        let earlier = runs[runs[i as usize].root as usize].root;
+        runs[i as usize].root = earlier;
         i = earlier;
     }
     i
@@ -379,9 +402,9 @@ mod tests {
             }
             let mut contours = Contours::default();
             contours.visit(&map, width, |_, _| ());
-            let found = contours.runs.iter().enumerate()
-                .filter(|(i, run)| *i > 0 && run.root == *i && run.above_threshold)
-                .map(|(_, run)| run.twice_area + run.within).max().unwrap_or(0);
+            let found = contours.runs.iter().zip(0..)
+                .filter(|(run, i)| run.root == *i && run.above_threshold)
+                .map(|(run, _)| i64::from(run.twice_area + run.within)).max().unwrap_or(0);
             prop_assert_eq!(found, expected);
         }
 

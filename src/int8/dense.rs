@@ -1,5 +1,7 @@
 //! Dense and grouped convolutions as products of matrices.
 
+use std::borrow::Cow;
+
 use super::isa::{Isa, Kernel, Matrix, Output, Scratch, Simd, convert};
 use super::reference::Filters;
 use super::{Shape, Window};
@@ -24,16 +26,26 @@ impl Dense {
         let depth = filters.depth();
         let outputs = filters.output_channels() / filters.groups;
         let area = filters.window.kernel[0] * filters.window.kernel[1];
+        let inputs = area * depth;
+        // A row holds the channels of the first tap, then those of the next.
+        let rows = match area {
+            1 => Cow::Borrowed(&filters.weights),
+            _ => Cow::Owned(
+                filters
+                    .weights
+                    .chunks(inputs.max(1))
+                    .flat_map(|row| {
+                        (0..area).flat_map(move |tap| row.iter().skip(tap).step_by(area).copied())
+                    })
+                    .collect(),
+            ),
+        };
         let matrix = |group: usize| {
             let channels = group * outputs..(group + 1) * outputs;
-            // A row holds the channels of the first tap, then those of the next.
-            let weight = |output: usize, input: usize| {
-                let row = (group * outputs + output) * depth + input % depth;
-                filters.weights[row * area + input / depth]
-            };
+            let weights = &rows[group * outputs * inputs..];
             let bias = &filters.bias[channels.clone()];
             let scales = &scales[channels];
-            Matrix::new::<S>(area * depth, bias, scales, filters.input_zero_point, weight)
+            Matrix::new::<S>(weights, inputs, bias, scales, filters.input_zero_point)
         };
         Self {
             window: filters.window,
@@ -181,9 +193,8 @@ pub(super) struct PackMatrix<'a> {
 
 impl Kernel for PackMatrix<'_> {
     fn run<S: Simd>(self, _: S) {
-        let weight = |output: usize, input: usize| self.weights[output * self.inputs + input];
-        let packed = Matrix::new::<S>(self.inputs, self.bias, self.scales, self.zero_point, weight);
-        *self.matrix = Some(packed);
+        let Self { weights, inputs, bias, scales, zero_point, matrix } = self;
+        *matrix = Some(Matrix::new::<S>(weights, inputs, bias, scales, zero_point));
     }
 }
 

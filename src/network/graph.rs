@@ -100,6 +100,11 @@ impl<'a> Graph<'a> {
         Some(tensor.try_as_plain_ram().ok()?.as_slice::<i32>().ok()?.to_vec())
     }
 
+    /// The signed bytes that the initializer `tensor` holds, where they lie in the file as such.
+    pub(super) fn signed_bytes(&self, tensor: &str) -> Option<&'a [u8]> {
+        signed_bytes(self.initializer(tensor)?)
+    }
+
     /// The shape of a weight, quantized or not.
     pub(super) fn shape(&self, tensor: &str) -> Option<Vec<usize>> {
         let mut tensor = tensor;
@@ -170,7 +175,19 @@ pub(super) fn title(node: &NodeProto) -> String {
     }
 }
 
+/// The two's complement of each value.
+fn signed_bytes(proto: &TensorProto) -> Option<&[u8]> {
+    let raw = proto.data_type == DataType::Int8 as i32 && !proto.raw_data.is_empty();
+    raw.then_some(&proto.raw_data)
+}
+
 fn load(proto: &TensorProto) -> Option<Constant> {
+    if let Some(bytes) = signed_bytes(proto) {
+        let shape =
+            proto.dims.iter().map(|&side| usize::try_from(side).ok()).collect::<Option<_>>()?;
+        let values = bytes.iter().map(|&byte| f32::from(byte as i8)).collect();
+        return Some(Constant { shape, values });
+    }
     let tensor = load_tensor(&FopenDataResolver, proto, None).ok()?;
     let tensor = tensor.cast_to::<f32>().ok()?;
     let values = tensor.try_as_plain_ram().ok()?.as_slice::<f32>().ok()?.to_vec();

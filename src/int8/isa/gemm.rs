@@ -25,7 +25,7 @@ pub(in crate::int8) struct Matrix {
     panels: Vec<Panel>,
     /// Panel, group of inputs, register, output channel, input.
     weights: Vec<i8>,
-    /// By panel; the input's zero point is folded in.
+    /// The input's zero point is folded in.
     bias: Vec<i32>,
     scales: Vec<f32>,
     groups: usize,
@@ -37,63 +37,56 @@ struct Panel {
     /// The first output channel.
     first: usize,
     registers: usize,
-    /// Where its weights and its bias start.
-    weights: usize,
-    bias: usize,
 }
 
 impl Matrix {
-    /// Packs `weight(output, input)`.
+    /// Packs `weights`, a row an output.
     pub fn new<S: Simd>(
+        weights: &[i8],
         inputs: usize,
         bias: &[i32],
         scales: &[f32],
         input_zero_point: u8,
-        weight: impl Fn(usize, usize) -> i8,
     ) -> Self {
         let outputs = bias.len();
+        let row = |output: usize| &weights[output * inputs..][..inputs];
         let groups = inputs.div_ceil(S::GROUP).max(1);
         let zero: i32 = S::element(input_zero_point).into();
-        let mut matrix = Self {
-            panels: Vec::new(),
-            weights: Vec::new(),
-            bias: Vec::new(),
-            scales: Vec::new(),
-            groups,
-            outputs,
-        };
         // Panels of even size: a small last one would have too few sums to add to at a time.
         let registers = outputs.div_ceil(S::LANES);
         let panels = registers.div_ceil(S::PANEL);
+        // What lies beyond the inputs and outputs stays 0.
+        let channels = registers * S::LANES;
+        let mut matrix = Self {
+            panels: Vec::new(),
+            weights: vec![0; channels * groups * S::GROUP],
+            bias: vec![0; channels],
+            scales: vec![0.0; channels],
+            groups,
+            outputs,
+        };
         let mut first = 0;
         for panel in 0..panels {
             let registers = registers / panels + usize::from(panel < registers % panels);
-            matrix.panels.push(Panel {
-                first,
-                registers,
-                weights: matrix.weights.len(),
-                bias: matrix.bias.len(),
-            });
-            let channels = first..first + registers * S::LANES;
-            for group in 0..groups {
-                for output in channels.clone() {
-                    for input in group * S::GROUP..(group + 1) * S::GROUP {
-                        let inside = output < outputs && input < inputs;
-                        matrix.weights.push(if inside { weight(output, input) } else { 0 });
+            matrix.panels.push(Panel { first, registers });
+            let channels = registers * S::LANES;
+            let packed = &mut matrix.weights[first * groups * S::GROUP..];
+            let packed = packed.chunks_exact_mut(channels * S::GROUP).take(groups);
+            for (group, packed) in packed.enumerate() {
+                for (output, packed) in (first..outputs).zip(packed.chunks_exact_mut(S::GROUP)) {
+                    let rest = &row(output)[group * S::GROUP..];
+                    match rest.get(..S::GROUP) {
+                        Some(weights) => packed.copy_from_slice(weights),
+                        None => packed[..rest.len()].copy_from_slice(rest),
                     }
                 }
             }
-            for output in channels {
-                let inside = output < outputs;
-                let sum = |output| (0..inputs).map(|i| i32::from(weight(output, i))).sum::<i32>();
-                matrix.bias.push(if inside {
-                    bias[output].wrapping_sub(zero * sum(output))
-                } else {
-                    0
-                });
-                matrix.scales.push(if inside { scales[output] } else { 0.0 });
-            }
-            first += registers * S::LANES;
+            first += channels;
+        }
+        for output in 0..outputs {
+            let sum: i32 = row(output).iter().map(|&weight| i32::from(weight)).sum();
+            matrix.bias[output] = bias[output].wrapping_sub(zero * sum);
+            matrix.scales[output] = scales[output];
         }
         matrix
     }
@@ -133,7 +126,7 @@ impl Matrix {
         assert_eq!(residual.is_some(), output.residual.is_some());
         assert!(residual.is_none_or(|residual| residual.len() >= to.len()));
         for panel in &self.panels {
-            let weights = &self.weights[panel.weights..];
+            let weights = &self.weights[panel.first * self.row::<S>()..];
             if S::WIDENS {
                 let count = self.groups * panel.registers * S::LANES * S::GROUP;
                 assert!(weights.len() >= count && wide.len() >= count);
@@ -145,8 +138,8 @@ impl Matrix {
                 groups: self.groups,
                 weights: weights.as_ptr(),
                 wide: wide.as_ptr().cast(),
-                bias: self.bias[panel.bias..].as_ptr(),
-                scales: self.scales[panel.bias..].as_ptr(),
+                bias: self.bias[panel.first..].as_ptr(),
+                scales: self.scales[panel.first..].as_ptr(),
                 elements: elements.as_ptr().cast(),
                 row,
                 output,
@@ -177,9 +170,9 @@ impl Matrix {
         expect_len("row", elements.len(), self.row::<S>());
         expect_len("outputs", to.len(), self.outputs);
         for panel in &self.panels {
-            let weights = &self.weights[panel.weights..];
-            let bias = &self.bias[panel.bias..];
-            let scales = &self.scales[panel.bias..];
+            let weights = &self.weights[panel.first * self.row::<S>()..];
+            let bias = &self.bias[panel.first..];
+            let scales = &self.scales[panel.first..];
             let mut floats = [0f32; 64];
             // SAFETY: `new` pushed as many weights and biases for the panel as `tile` reads, and
             // 64 numbers are at least the panel's.

@@ -184,12 +184,25 @@ pub(super) fn weights(graph: &Graph, tensor: &str, axis: usize) -> Fit<Weights> 
     if node.op_type != "DequantizeLinear" {
         return unsuited(format!("its weights `{tensor}` are not quantized"));
     }
+    let (scales, zero_points) = parameters(graph, node)?;
+    let fits = |rank| scales.len() == 1 || self::axis(node, rank) == Some(axis);
+    let no_scales = || unsuited(format!("its weights `{tensor}` have no scale an output"));
+    // Most of a file: signed bytes that are steps as they lie there.
+    if let Some(bytes) = graph.signed_bytes(input(node, 0))
+        && let Some(shape) = graph.shape(input(node, 0))
+        && zero_points.iter().all(|&zero| zero == 0.0)
+    {
+        if !fits(shape.len()) {
+            return no_scales();
+        }
+        let values = bytes.iter().map(|&byte| byte as i8).collect();
+        return Ok(Weights { shape, values, scales });
+    }
     let Some(bytes) = graph.constant(input(node, 0)) else {
         return unsuited(format!("its weights `{tensor}` are not constant"));
     };
-    let (scales, zero_points) = parameters(graph, node)?;
-    if scales.len() > 1 && self::axis(node, bytes.shape.len()) != Some(axis) {
-        return unsuited(format!("its weights `{tensor}` have no scale an output"));
+    if !fits(bytes.shape.len()) {
+        return no_scales();
     }
     // Unsigned weights around 128 are signed ones around 0.
     let inner: usize = bytes.shape.iter().skip(axis + 1).product();
