@@ -44,14 +44,14 @@ pub(in crate::int8) struct Kernels {
 }
 
 impl Kernels {
-    /// Packs the kernels, unless their kind has no fast path: fewer channels than a register, a
-    /// vertical stride above 2, or 2 together with a dilation.
+    /// Packs the kernels, unless their kind has no fast path: fewer channels than a register, strides
+    /// that are not 1 or 2 both ways, or 2 together with a vertical dilation.
     pub fn new<S: Simd>(filters: &Filters, scales: &[f32]) -> Option<Self> {
         let window = filters.window;
         let channels = filters.output_channels();
-        let rows = match (window.strides[0], window.dilations[0]) {
-            (1, _) => 2,
-            (2, 1) => 1,
+        let rows = match (window.strides, window.dilations[0]) {
+            ([1, 1], _) => 2,
+            ([2, 2], 1) => 1,
             _ => return None,
         };
         let depthwise = filters.groups == channels && filters.input_channels == channels;
@@ -232,26 +232,27 @@ impl Kernels {
             row[..left * size].fill(zero);
             row[right * size..].fill(zero);
         }
+        // Two registers at a time, but for those that do not follow the one before, and an odd one.
+        let following = blocks.iter().zip((blocks[0]..).step_by(S::LANES));
+        let paired = following.take_while(|(block, next)| *block == next).count() & !1;
         // Pixel by pixel: a cache line holds the channels of several registers.
         for column in left..right {
-            let mut block = 0;
-            while block < blocks.len() {
-                let mut pixels = rows;
-                for row in 0..S::GROUP {
-                    pixels[row] = rows[row].wrapping_add(blocks[block]);
-                }
-                // SAFETY: each of the blocks begins a register of channels, of which each pixel of a
-                // row has one, and so has the pixel of padding. That `to` holds the groups was
-                // asserted.
-                unsafe {
-                    let to = to.as_mut_ptr().add(block * plane + column * size);
-                    if blocks.get(block + 1) == Some(&(blocks[block] + S::LANES)) {
-                        simd.interleave_two(pixels, [to, to.add(plane)]);
-                        block += 2;
-                    } else {
-                        simd.interleave(pixels, to);
-                        block += 1;
+            // SAFETY: each of the blocks begins a register of channels, of which each pixel of a
+            // row has one, and so has the pixel of padding. That `to` holds the groups was
+            // asserted.
+            unsafe {
+                let mut to = to.as_mut_ptr().add(column * size);
+                let mut pixels = rows.map(|row| row.wrapping_add(blocks[0]));
+                for _ in 0..paired / 2 {
+                    simd.interleave_two(pixels, [to, to.add(plane)]);
+                    for row in 0..S::GROUP {
+                        pixels[row] = pixels[row].wrapping_add(2 * S::LANES);
                     }
+                    to = to.wrapping_add(2 * plane);
+                }
+                for &block in &blocks[paired..] {
+                    simd.interleave(rows.map(|row| row.wrapping_add(block)), to);
+                    to = to.wrapping_add(plane);
                 }
             }
             for row in 0..S::GROUP {
@@ -361,15 +362,16 @@ impl<E> Rows<'_, E> {
     ) -> [[S::Sum; C]; R] {
         let window = &self.kernels.window;
         let size = S::LANES * S::GROUP;
-        let step = window.strides[1] * size;
+        // Two rows of outputs have a stride of 1, one has 2.
+        let step = (3 - R) * size;
         let (next, dilation) = (self.columns * size * (S::GROUP / 2), window.dilations[1] * size);
+        let mut row = elements;
         // SAFETY: the caller's promise.
         unsafe {
             let mut sums = [[simd.sums(bias); C]; R];
-            for group in 0..self.kernels.groups {
-                let row = elements.add(group * next);
-                for tap in 0..window.kernel[1] {
-                    let at = row.add(tap * dilation);
+            for _ in 0..self.kernels.groups {
+                let mut at = row;
+                for _ in 0..window.kernel[1] {
                     let mut taps = [simd.weights(weights); R];
                     for r in 1..R {
                         taps[r] = simd.weights(weights.add(r * size));
@@ -381,7 +383,9 @@ impl<E> Rows<'_, E> {
                             sums[r][c] = simd.dot(sums[r][c], element, taps[r]);
                         }
                     }
+                    at = at.wrapping_add(dilation);
                 }
+                row = row.wrapping_add(next);
             }
             sums
         }
