@@ -288,7 +288,7 @@ impl<E> Rows<'_, E> {
         let bias = &kernels.bias[self.block * S::LANES..][..S::LANES];
         let scales = &kernels.scales[self.block * S::LANES..][..S::LANES];
         let last = ((kernels.groups - 1) * (S::GROUP / 2) + 1) * self.columns * size;
-        assert!(C <= COLUMNS && self.elements.len() >= last);
+        assert!(R == kernels.rows && C <= COLUMNS && self.elements.len() >= last);
         let pitch = self.width * self.channels * kernels.window.dilations[0];
         let start = self.first * self.width * self.channels + kernels.blocks[self.block];
         let rows = if R == 2 && self.lower { 2 } else { 1 };
