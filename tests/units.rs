@@ -107,6 +107,27 @@ fn units_come_by_weight_and_their_patches_by_activation() {
 }
 
 #[test]
+fn photographs_that_hardly_show_a_unit_are_left_out() {
+    let (images, out) = (folder(), tempfile::tempdir().unwrap());
+    let patches = |threshold: &str| {
+        let table = found(images.path(), out.path(), &["--threshold", threshold]);
+        let activations = |row: &Value| -> Vec<f32> {
+            list(&row["patches"]).iter().map(|patch| number(&patch["activation"]) as f32).collect()
+        };
+        list(&table["units"]).iter().map(activations).collect::<Vec<_>>()
+    };
+    let (all, most, few) = (patches("0"), patches("0.5"), patches("0.75"));
+    for (threshold, some) in [(0.5, &most), (0.75, &few)] {
+        for (all, some) in all.iter().zip(some) {
+            let above = all.iter().filter(|&&value| value > threshold * all[0]).count();
+            assert_eq!(some[..], all[..above]);
+        }
+    }
+    let count = |units: &[Vec<f32>]| units.iter().map(Vec::len).sum::<usize>();
+    assert!(count(&all) > count(&most) && count(&most) > count(&few));
+}
+
+#[test]
 fn the_photographs_of_a_unit_are_those_where_it_is_highest() {
     let (images, out) = (folder(), tempfile::tempdir().unwrap());
     let all = found(images.path(), out.path(), &["--patches", "8"]);
@@ -118,7 +139,7 @@ fn the_photographs_of_a_unit_are_those_where_it_is_highest() {
 }
 
 #[test]
-fn a_patch_shows_the_pixels_of_its_photograph_and_dims_the_rest() {
+fn a_patch_shows_the_pixels_of_its_photograph_in_a_rim_and_dims_the_rest() {
     let images = folder();
     let files = photographs(images.path()).unwrap();
     let options = ModelOptions { mapping: Mapping::Double, ..Default::default() };
@@ -129,10 +150,10 @@ fn a_patch_shows_the_pixels_of_its_photograph_and_dims_the_rest() {
     let cutter = Cutter {
         receptive_field: network.receptive_field(),
         input: network.input_size(),
-        threshold: 0.2,
+        threshold: 0.5,
         side: 128,
     };
-    let (mut shown, mut dimmed) = (0, 0);
+    let (mut shown, mut rim, mut dimmed) = (0, 0, 0);
     for patch in cutter.cut(&files, &found.peaks, 2).unwrap().iter().flatten() {
         let photograph = image::open(&files[patch.photograph]).unwrap().to_rgb8();
         let Rect { x0, y0, x1, y1 } = patch.rect;
@@ -146,6 +167,8 @@ fn a_patch_shows_the_pixels_of_its_photograph_and_dims_the_rest() {
         for (pixel, original) in patch.picture.pixels().zip(part.pixels()) {
             if pixel == original {
                 shown += 1;
+            } else if pixel.0 == [255; 3] {
+                rim += 1;
             } else {
                 let [r, g, b] = pixel.0;
                 assert!(r == g && g == b && r <= *original.0.iter().max().unwrap());
@@ -154,6 +177,7 @@ fn a_patch_shows_the_pixels_of_its_photograph_and_dims_the_rest() {
         }
     }
     assert!(shown > 1000 && dimmed > 1000, "{shown} {dimmed}");
+    assert!(rim > 100 && rim < shown / 4, "{rim} of {shown}");
 }
 
 /// The fields of each line (RFC 4180, without line breaks in a field).
@@ -255,7 +279,8 @@ fn the_sheet_has_a_row_a_unit_and_takes_the_place_of_the_last() {
     // A folder that is not there yet.
     let out = out.path().join("new/folder");
     let size = |units: &str, patches: &str| {
-        let table = found(images.path(), &out, &["--units", units, "--patches", patches]);
+        let more = ["--units", units, "--patches", patches, "--threshold", "0"];
+        let table = found(images.path(), &out, &more);
         let sheet = image::open(out.join("sheet.png")).unwrap();
         let columns = list(&table["units"]).iter().map(|unit| list(&unit["patches"]).len()).max();
         (sheet.width(), sheet.height(), columns.unwrap() as u32)

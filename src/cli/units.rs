@@ -37,12 +37,13 @@ pub struct Arguments {
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u8).range(1..=32))]
     units: u8,
 
-    /// How many photographs a unit, from the highest activation down
+    /// At most how many photographs a unit, from the highest activation down
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u8).range(1..=32))]
     patches: u8,
 
-    /// Fraction of the highest activation above which a place belongs to what the unit stands for
-    #[arg(long, value_name = "0..1", default_value_t = 0.2, value_parser = fraction)]
+    /// Fraction of the highest activation above which a photograph shows the unit, and of the
+    /// photograph's highest above which a place belongs to what the unit stands for
+    #[arg(long, value_name = "0..1", default_value_t = 0.5, value_parser = fraction)]
     threshold: f32,
 
     #[command(flatten)]
@@ -54,7 +55,9 @@ A unit is one of the last feature maps; the class weighs each of them. For each
 of the units with the highest weights, the photographs are taken where its map
 is highest, one patch a photograph: the connected part around the highest place
 where the map exceeds --threshold times it, within the receptive field. What is
-outside of that part is grey and dark. Photographs that show the class tell most
+outside of that part is grey and darker. Photographs whose highest place does
+not exceed --threshold times that of the unit's first one are left out.
+Photographs of the class and of things like it, all of the same kind, tell most
 about its units; --mapping 2 cuts closer.
 
 As many photographs are looked at at a time as --threads says, each on one

@@ -56,7 +56,9 @@ pub struct Peak {
     pub photograph: usize,
     /// `f_k` there; above 0.
     pub activation: f32,
-    /// Column and row of the feature map; of equally high ones the first.
+    /// The sum of the map over that cell and its eight neighbours, as far as there are any.
+    pub around: f32,
+    /// Column and row of the feature map; of equally high ones that with the most around it.
     pub cell: (usize, usize),
     /// The whole map of the unit.
     pub map: Map,
@@ -69,19 +71,29 @@ impl Peak {
             height: features.height,
             values: features.unit(unit).collect(),
         };
-        let (x, y, activation) = map.peak().filter(|&(_, _, value)| value > 0.0)?;
-        Some(Self { photograph, activation, cell: (x, y), map })
+        let (_, _, activation) = map.peak().filter(|&(_, _, value)| value > 0.0)?;
+        let (cell, around) = (0..map.values.len())
+            .filter(|&i| map.values[i] == activation)
+            .map(|i| (i % map.width, i / map.width))
+            .map(|cell| (cell, around(&map, cell)))
+            .reduce(|best, next| if next.1 > best.1 { next } else { best })?;
+        Some(Self { photograph, activation, around, cell, map })
     }
 
     /// Which of two comes first: the higher one; of equally high ones, since activations may saturate,
-    /// that which stands out more, because there is less in the rest of its map.
+    /// that with the most around it.
     fn order(&self, other: &Self) -> std::cmp::Ordering {
-        let sum = |peak: &Self| peak.map.values.iter().map(|&v| f64::from(v)).sum::<f64>();
         let by_activation = other.activation.total_cmp(&self.activation);
         by_activation
-            .then_with(|| sum(self).total_cmp(&sum(other)))
+            .then(other.around.total_cmp(&self.around))
             .then(self.photograph.cmp(&other.photograph))
     }
+}
+
+fn around(map: &Map, (x, y): (usize, usize)) -> f32 {
+    let columns = x.saturating_sub(1)..(x + 2).min(map.width);
+    let rows = y.saturating_sub(1)..(y + 2).min(map.height);
+    rows.flat_map(|y| &map.values[y * map.width..][columns.clone()]).sum()
 }
 
 /// What the photographs of a folder show of units.
@@ -151,27 +163,43 @@ mod tests {
         assert_eq!(units, [Unit { number: 3, weight: 1.0 }]);
     }
 
+    /// A row of cells.
     fn features(values: &[f32]) -> Features {
-        Features { channels: 1, width: 2, height: 2, values: values.to_vec() }
+        Features { channels: 1, width: values.len(), height: 1, values: values.to_vec() }
     }
 
     #[test]
-    fn the_peak_is_the_first_highest_place_above_zero() {
-        let peak = Peak::of(&features(&[0.0, 1.0, 4.0, 4.0]), 0, 7).unwrap();
-        assert_eq!((peak.photograph, peak.activation, peak.cell), (7, 4.0, (0, 1)));
+    fn the_peak_is_the_highest_place_above_zero() {
+        let peak = Peak::of(&features(&[0.0, 1.0, 4.0, 2.0]), 0, 7).unwrap();
+        assert_eq!((peak.photograph, peak.activation, peak.cell), (7, 4.0, (2, 0)));
         assert_eq!(Peak::of(&features(&[0.0, -1.0, 0.0, f32::NAN]), 0, 7), None);
     }
 
     #[test]
-    fn of_equally_high_peaks_that_which_stands_out_comes_first() {
+    fn of_equally_high_places_the_peak_is_that_with_the_most_around_it() {
+        let peak = Peak::of(&features(&[6.0, 1.0, 0.0, 2.0, 6.0, 1.0]), 0, 0).unwrap();
+        assert_eq!((peak.cell, peak.around), ((4, 0), 9.0));
+        let equal = Peak::of(&features(&[6.0, 1.0, 6.0, 0.0, 6.0]), 0, 0).unwrap();
+        assert_eq!(equal.cell, (0, 0), "the first of them");
+    }
+
+    #[test]
+    fn eight_neighbours_are_around_a_cell_and_fewer_at_the_edge() {
+        let map = Map { width: 4, height: 3, values: (0..12).map(|v| v as f32).collect() };
+        assert_eq!(around(&map, (1, 1)), 45.0);
+        assert_eq!(around(&map, (3, 0)), 2.0 + 3.0 + 6.0 + 7.0);
+    }
+
+    #[test]
+    fn of_equally_high_peaks_that_with_the_most_around_it_comes_first() {
         let peak = |values, i| Peak::of(&features(values), 0, i).unwrap();
         let mut peaks = [
-            peak(&[6.0, 0.0, 0.0, 0.0], 0),
+            peak(&[6.0, 0.0, 5.0, 5.0], 0),
             peak(&[6.0, 5.0, 0.0, 0.0], 1),
             peak(&[7.0, 0.0, 0.0, 0.0], 2),
             peak(&[0.0, 0.0, 0.0, 6.0], 3),
         ];
         peaks.sort_by(Peak::order);
-        assert_eq!(peaks.map(|peak| peak.photograph), [2, 0, 3, 1]);
+        assert_eq!(peaks.map(|peak| peak.photograph), [2, 1, 0, 3]);
     }
 }

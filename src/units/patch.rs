@@ -18,7 +18,10 @@ use crate::source::still::read_photograph;
 const MARGIN: f32 = 0.04;
 
 /// How bright the surroundings of the region stay.
-const DIMMED: f32 = 0.3;
+const DIMMED: f32 = 0.5;
+
+/// The colour of the region's rim.
+const RIM: Rgb<u8> = Rgb([255; 3]);
 
 /// A part of a photograph around a unit's peak.
 #[derive(Debug, Clone, PartialEq)]
@@ -30,7 +33,7 @@ pub struct Patch {
     pub peak: Point,
     /// What the patch shows, in pixels of the photograph.
     pub rect: Rect,
-    /// That part, shrunk to what fits into the sheet; grey and dark outside of the region.
+    /// That part, shrunk to what fits into the sheet; the region rimmed, the rest grey and darker.
     pub picture: RgbImage,
 }
 
@@ -41,14 +44,15 @@ pub struct Cutter {
     pub receptive_field: Option<ReceptiveField>,
     /// The network's input size.
     pub input: Size,
-    /// The region of a unit is where its map exceeds this part of its peak, 0 to 1.
+    /// The region of a unit is where its map exceeds this part of its peak, 0 to 1. A peak that does
+    /// not exceed this part of the unit's highest has no patch.
     pub threshold: f32,
     /// The longer side of a patch's picture, in pixels.
     pub side: u32,
 }
 
 impl Cutter {
-    /// Cuts the patch of each peak, reading each photograph once.
+    /// Cuts the patches of peaks that are sorted from the highest down, reading each photograph once.
     ///
     /// # Errors
     /// A photograph that cannot be read any more.
@@ -58,7 +62,9 @@ impl Cutter {
         peaks: &[Vec<Peak>],
         workers: usize,
     ) -> Result<Vec<Vec<Patch>>> {
-        let mut wanted: Vec<usize> = peaks.iter().flatten().map(|peak| peak.photograph).collect();
+        let peaks: Vec<&[Peak]> = peaks.iter().map(|peaks| self.shown(peaks)).collect();
+        let mut wanted: Vec<usize> =
+            peaks.iter().copied().flatten().map(|peak| peak.photograph).collect();
         wanted.sort_unstable();
         wanted.dedup();
         let work = |frame: &mut Frame, i: usize| {
@@ -81,6 +87,12 @@ impl Cutter {
         Ok(patches)
     }
 
+    /// Those of a unit's peaks that have patches.
+    fn shown<'a>(&self, peaks: &'a [Peak]) -> &'a [Peak] {
+        let highest = peaks.first().map_or(0.0, |peak| peak.activation);
+        &peaks[..peaks.partition_point(|peak| peak.activation > self.threshold * highest)]
+    }
+
     fn patch(&self, frame: &Frame, peak: &Peak) -> Patch {
         let region = Region::of(peak, self.receptive_field.as_ref(), self.input, self.threshold);
         let field = region.field.scaled(self.input, frame.size);
@@ -94,7 +106,8 @@ impl Cutter {
         }
     }
 
-    /// The part `rect` of a photograph, at most `side` long, dimmed outside of the region.
+    /// The part `rect` of a photograph, at most `side` long, the region in it rimmed and what is
+    /// outside of it dimmed.
     fn picture(&self, frame: &Frame, rect: Rect, region: &Region) -> RgbImage {
         let (width, height) = (rect.x1 - rect.x0, rect.y1 - rect.y0);
         let longer = width.max(height);
@@ -108,20 +121,29 @@ impl Cutter {
         let part = imageops::crop_imm(&photograph, rect.x0, rect.y0, width, height);
         let mut picture = imageops::resize(&*part, fit(width), fit(height), FilterType::Triangle);
         let (across, down) = picture.dimensions();
-        for (x, y, pixel) in picture.enumerate_pixels_mut() {
-            // From the pixel's centre to the photograph, and from there to the network's input.
-            let place = |at: u32, pixels: u32, first: u32, length: u32, whole: u32, grid: u32| {
-                let part = (f64::from(at) + 0.5) / f64::from(pixels);
-                let place = (f64::from(first) + part * f64::from(length)) / f64::from(whole);
-                ((place * f64::from(grid)) as u32).min(grid - 1)
-            };
-            let place = Point {
+        // From the pixel's centre to the photograph, and from there to the network's input.
+        let place = |at: u32, pixels: u32, first: u32, length: u32, whole: u32, grid: u32| {
+            let part = (f64::from(at) + 0.5) / f64::from(pixels);
+            let place = (f64::from(first) + part * f64::from(length)) / f64::from(whole);
+            ((place * f64::from(grid)) as u32).min(grid - 1)
+        };
+        let inside = |x: u32, y: u32| {
+            region.holds(Point {
                 x: place(x, across, rect.x0, width, columns, self.input.width),
                 y: place(y, down, rect.y0, height, rows, self.input.height),
-            };
-            if !region.holds(place) {
+            })
+        };
+        for (x, y, pixel) in picture.enumerate_pixels_mut() {
+            let (right, below) = ((x + 1).min(across - 1), (y + 1).min(down - 1));
+            if !inside(x, y) {
                 let [r, g, b] = pixel.0.map(f32::from);
                 pixel.0 = [(DIMMED * (0.299 * r + 0.587 * g + 0.114 * b)) as u8; 3];
+            } else if !(inside(x.saturating_sub(1), y)
+                && inside(right, y)
+                && inside(x, y.saturating_sub(1))
+                && inside(x, below))
+            {
+                *pixel = RIM;
             }
         }
         picture
@@ -231,7 +253,7 @@ mod tests {
     fn peak(values: [f32; 16], cell: (usize, usize)) -> Peak {
         let activation = values[4 * cell.1 + cell.0];
         let map = Map { width: 4, height: 4, values: values.to_vec() };
-        Peak { photograph: 0, activation, cell, map }
+        Peak { photograph: 0, activation, around: activation, cell, map }
     }
 
     #[rustfmt::skip]
@@ -264,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn a_patch_shows_the_photograph_and_dims_what_is_outside_the_region() {
+    fn a_patch_shows_the_photograph_rims_the_region_and_dims_what_is_outside() {
         let mut frame = Frame::empty();
         frame.reshape(Size::new(80, 160)).unwrap();
         for (i, pixel) in frame.rgb.chunks_exact_mut(3).enumerate() {
@@ -277,8 +299,23 @@ mod tests {
         assert_eq!(patch.rect, Rect::new(0, 0, 80, 100));
         assert_eq!(patch.picture.dimensions(), (80, 100));
         assert_eq!(patch.picture.get_pixel(10, 20).0, [10, 20, 200]);
-        let [r, g, b] = patch.picture.get_pixel(70, 98).0;
-        assert!(r == g && g == b && r < 50);
+        // The region has 26 columns; the edge of the photograph is no rim.
+        assert_eq!(patch.picture.get_pixel(0, 20).0, [0, 20, 200]);
+        assert_eq!([24, 25].map(|x| patch.picture.get_pixel(x, 20).0), [[24, 20, 200], [255; 3]]);
+        let grey = |x: u32, y: u32| 0.5 * (0.299 * x as f32 + 0.587 * y as f32 + 0.114 * 200.0);
+        for (x, y) in [(26, 20), (70, 98)] {
+            assert_eq!(patch.picture.get_pixel(x, y).0, [grey(x, y) as u8; 3]);
+        }
+    }
+
+    #[test]
+    fn peaks_below_the_threshold_of_the_highest_have_no_patch() {
+        let cutter = Cutter { receptive_field: None, input: GRID, threshold: 0.5, side: 100 };
+        let peaks = [6.0, 4.0, 3.0, 1.0].map(|activation| peak([activation; 16], (0, 0)));
+        assert_eq!(cutter.shown(&peaks), &peaks[..2]);
+        let all = Cutter { threshold: 0.0, ..cutter };
+        assert_eq!(all.shown(&peaks), peaks);
+        assert!(all.shown(&[]).is_empty());
     }
 
     #[test]
