@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::isa::{Isa, Kernel, Matrix, Output, Scratch, Simd, convert};
+use super::isa::{Kernel, Matrix, Output, Scratch, Simd, convert};
 use super::reference::Filters;
 use super::{Shape, Window};
 
@@ -181,24 +181,29 @@ impl Dense {
     }
 }
 
-/// Packs a linear layer for an instruction set.
-pub(super) struct PackMatrix<'a> {
+/// Packs a linear layer for an instruction set, a matrix for every `part` outputs.
+pub(super) struct PackMatrices<'a> {
     pub weights: &'a [i8],
     pub inputs: usize,
     pub bias: &'a [i32],
     pub scales: &'a [f32],
     pub zero_point: u8,
-    pub matrix: &'a mut Option<Matrix>,
+    pub part: usize,
+    pub matrices: &'a mut Vec<Matrix>,
 }
 
-impl Kernel for PackMatrix<'_> {
+impl Kernel for PackMatrices<'_> {
     fn run<S: Simd>(self, _: S) {
-        let Self { weights, inputs, bias, scales, zero_point, matrix } = self;
-        *matrix = Some(Matrix::new::<S>(weights, inputs, bias, scales, zero_point));
+        let Self { inputs, part, zero_point, .. } = self;
+        for (i, (bias, scales)) in self.bias.chunks(part).zip(self.scales.chunks(part)).enumerate()
+        {
+            let weights = &self.weights[i * part * inputs..];
+            self.matrices.push(Matrix::new::<S>(weights, inputs, bias, scales, zero_point));
+        }
     }
 }
 
-/// One vector through a linear layer.
+/// One vector through a part of a linear layer.
 pub(super) struct RunMatrix<'a> {
     pub matrix: &'a Matrix,
     pub scratch: &'a mut Scratch,
@@ -212,12 +217,5 @@ impl Kernel for RunMatrix<'_> {
         let elements = self.scratch.elements(self.matrix.row::<S>());
         convert(simd, self.input, &mut elements[..self.input.len()]);
         self.matrix.multiply_to_floats(simd, elements, self.to);
-    }
-}
-
-/// Packs a matrix where the instruction set has kernels.
-pub(super) fn pack_matrix(isa: Isa, job: PackMatrix) {
-    if isa != Isa::Scalar {
-        isa.run(job);
     }
 }

@@ -1,9 +1,12 @@
 //! The linear layer of a vector.
 
-use super::dense::{self, PackMatrix, RunMatrix};
+use super::dense::{PackMatrices, RunMatrix};
 use super::isa::{Matrix, Scratch};
 use super::reference;
-use super::{Isa, Quantization, expect_len};
+use super::{Isa, Quantization, expect_len, parallel};
+
+/// Outputs that a thread computes together.
+const PART: usize = 128;
 
 /// What a [`FullyConnected`] layer computes.
 #[derive(Debug, Clone, Copy)]
@@ -37,8 +40,14 @@ pub struct FullyConnected {
 
 #[derive(Debug, Clone)]
 enum Plan {
-    Reference { weights: Vec<i8>, bias: Vec<i32>, scales: Vec<f32>, zero_point: u8 },
-    Matrix(Matrix),
+    Reference {
+        weights: Vec<i8>,
+        bias: Vec<i32>,
+        scales: Vec<f32>,
+        zero_point: u8,
+    },
+    /// One for each part of the outputs.
+    Matrices(Vec<Matrix>),
 }
 
 impl FullyConnected {
@@ -71,21 +80,20 @@ impl FullyConnected {
         }
         let scales: Vec<f32> = scales.iter().map(|scale| spec.input.scale * scale).collect();
         let (weights, inputs, zero_point) = (spec.weights, spec.inputs, spec.input.zero_point);
-        let mut matrix = None;
-        dense::pack_matrix(
-            isa,
-            PackMatrix {
+        let plan = if isa == Isa::Scalar {
+            Plan::Reference { weights: weights.to_vec(), bias, scales, zero_point }
+        } else {
+            let mut matrices = Vec::new();
+            isa.run(PackMatrices {
                 weights,
                 inputs,
                 bias: &bias,
                 scales: &scales,
                 zero_point,
-                matrix: &mut matrix,
-            },
-        );
-        let plan = match matrix {
-            Some(matrix) => Plan::Matrix(matrix),
-            None => Plan::Reference { weights: weights.to_vec(), bias, scales, zero_point },
+                part: PART,
+                matrices: &mut matrices,
+            });
+            Plan::Matrices(matrices)
         };
         Ok(Self { isa, plan, inputs, outputs: spec.outputs })
     }
@@ -101,9 +109,14 @@ impl FullyConnected {
             Plan::Reference { weights, bias, scales, zero_point } => {
                 reference::fully_connected(weights, bias, scales, *zero_point, input, output);
             }
-            Plan::Matrix(matrix) => Scratch::with(|scratch| {
-                self.isa.run(RunMatrix { matrix, scratch, input, to: output });
-            }),
+            Plan::Matrices(matrices) => {
+                let threads = parallel::threads(self.inputs * self.outputs);
+                parallel::for_each_chunk(output, PART, threads, |i, to| {
+                    Scratch::with(|scratch| {
+                        self.isa.run(RunMatrix { matrix: &matrices[i], scratch, input, to });
+                    });
+                });
+            }
         }
     }
 }

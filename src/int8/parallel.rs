@@ -2,9 +2,10 @@
 
 use rayon::prelude::*;
 
-/// Multiplications (or as much other work) below which waking another thread costs more than it
-/// saves: some microseconds.
-const WORTH_IT: usize = 500_000;
+/// Multiplications (or as much other work) below which it costs more to wait for another thread than
+/// it saves: some microseconds. Depthwise convolutions take up to ten times as long for as many, and
+/// threads that are left idle for that long fall asleep, which costs as much again.
+const WORTH_IT: usize = 100_000;
 
 /// How many threads to divide so many multiplications among.
 pub(super) fn threads(work: usize) -> usize {
@@ -19,12 +20,12 @@ pub(super) fn part(total: usize, longest: usize, tile: usize, threads: usize) ->
     total.div_ceil(parts).max(1).next_multiple_of(if threads == 1 { tile } else { 1 })
 }
 
-/// Calls `work` with the number and the bytes of each chunk of a buffer.
-pub(super) fn for_each_chunk(
-    buffer: &mut [u8],
+/// Calls `work` with the number and the values of each chunk of a buffer.
+pub(super) fn for_each_chunk<T: Send>(
+    buffer: &mut [T],
     chunk: usize,
     threads: usize,
-    work: impl Fn(usize, &mut [u8]) + Sync,
+    work: impl Fn(usize, &mut [T]) + Sync,
 ) {
     if threads == 1 {
         buffer.chunks_mut(chunk).enumerate().for_each(|(i, chunk)| work(i, chunk));

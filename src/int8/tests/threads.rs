@@ -23,6 +23,34 @@ fn same_in_every_pool(spec: &ConvolutionSpec, shape: Shape) {
 }
 
 #[test]
+fn a_linear_layer_is_the_same_on_any_number_of_threads() {
+    let random = &mut Random(8);
+    let (inputs, outputs) = (600, 300);
+    let (input, weights) = (random.bytes(inputs), random.weights(inputs * outputs));
+    for isa in Isa::available() {
+        let spec = FullyConnectedSpec {
+            weights: &weights,
+            inputs,
+            outputs,
+            weight_scales: &[0.001],
+            input: Quantization { scale: 0.1, zero_point: 100 },
+            bias: &[],
+        };
+        let layer = FullyConnected::new(&spec, isa).unwrap();
+        let run = |threads| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            let mut output = vec![0.0; outputs];
+            pool.install(|| layer.run(&input, &mut output));
+            output
+        };
+        let expected = run(1);
+        for threads in [2, 3, 16] {
+            assert_eq!(run(threads), expected, "{isa} on {threads} threads");
+        }
+    }
+}
+
+#[test]
 fn a_convolution_is_the_same_on_any_number_of_threads() {
     let random = &mut Random(7);
     let weights = random.weights(64 * 64);
