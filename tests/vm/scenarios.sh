@@ -5,7 +5,7 @@ camlive=$1
 out=/run/out
 # Emulation makes the shipped network some hundred times slower: a tiny one where its findings do not matter.
 tiny="--model tests/networks/conv-head.onnx"
-limit=90
+limit=180
 
 # run NAME SOURCE [OPTION]...: camlive to its end; status 124 or 137 is a hang.
 run() {
