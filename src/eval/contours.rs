@@ -238,18 +238,9 @@ fn join_outside(runs: &mut [Run], row: Range<usize>, other: Range<usize>) {
         true => (u32::MAX, 0),
         false => (runs[other.start].rect.x0, runs[other.end - 1].rect.x1),
     };
-    for run in row.clone() {
-        if runs[run].rect.x0 >= x0 {
-            break;
-        }
-        if !runs[run].above_threshold {
-            join(runs, run as u32, OUTSIDE);
-        }
-    }
-    for run in row.rev() {
-        if runs[run].rect.x1 <= x1 {
-            break;
-        }
+    let left = row.clone().take_while(|&run| runs[run].rect.x0 < x0).count();
+    let right = row.clone().rev().take_while(|&run| runs[run].rect.x1 > x1).count();
+    for run in row.clone().take(left).chain(row.rev().take(right)) {
         if !runs[run].above_threshold {
             join(runs, run as u32, OUTSIDE);
         }

@@ -123,7 +123,7 @@ impl<'a> Graph<'a> {
                     continue;
                 }
             };
-            return proto?.dims.iter().map(|&side| usize::try_from(side).ok()).collect();
+            return shape(proto?);
         }
         None
     }
@@ -175,6 +175,10 @@ pub(super) fn title(node: &NodeProto) -> String {
     }
 }
 
+fn shape(proto: &TensorProto) -> Option<Vec<usize>> {
+    proto.dims.iter().map(|&side| usize::try_from(side).ok()).collect()
+}
+
 /// The two's complement of each value.
 fn signed_bytes(proto: &TensorProto) -> Option<&[u8]> {
     let raw = proto.data_type == DataType::Int8 as i32 && !proto.raw_data.is_empty();
@@ -183,10 +187,8 @@ fn signed_bytes(proto: &TensorProto) -> Option<&[u8]> {
 
 fn load(proto: &TensorProto) -> Option<Constant> {
     if let Some(bytes) = signed_bytes(proto) {
-        let shape =
-            proto.dims.iter().map(|&side| usize::try_from(side).ok()).collect::<Option<_>>()?;
         let values = bytes.iter().map(|&byte| f32::from(byte as i8)).collect();
-        return Some(Constant { shape, values });
+        return Some(Constant { shape: shape(proto)?, values });
     }
     let tensor = load_tensor(&FopenDataResolver, proto, None).ok()?;
     let tensor = tensor.cast_to::<f32>().ok()?;

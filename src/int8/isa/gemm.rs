@@ -174,7 +174,7 @@ impl Matrix {
             let bias = &self.bias[panel.first..];
             let scales = &self.scales[panel.first..];
             let mut floats = [0f32; 64];
-            // SAFETY: `new` pushed as many weights and biases for the panel as `tile` reads, and
+            // SAFETY: `new` packed as many weights and biases for the panel as `tile` reads, and
             // 64 numbers are at least the panel's.
             unsafe {
                 macro_rules! panel {

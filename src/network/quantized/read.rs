@@ -3,7 +3,7 @@
 use tract_onnx::pb::NodeProto;
 use tract_onnx::pb::tensor_proto::DataType;
 
-use super::super::graph::{Graph, attribute, int, title};
+use super::super::graph::{Constant, Graph, attribute, int, title};
 use crate::int8::Quantization;
 
 /// Why an operator is not run in int8.
@@ -185,33 +185,29 @@ pub(super) fn weights(graph: &Graph, tensor: &str, axis: usize) -> Fit<Weights> 
         return unsuited(format!("its weights `{tensor}` are not quantized"));
     }
     let (scales, zero_points) = parameters(graph, node)?;
-    let fits = |rank| scales.len() == 1 || self::axis(node, rank) == Some(axis);
-    let no_scales = || unsuited(format!("its weights `{tensor}` have no scale an output"));
     // Most of a file: signed bytes that are steps as they lie there.
-    if let Some(bytes) = graph.signed_bytes(input(node, 0))
-        && let Some(shape) = graph.shape(input(node, 0))
-        && zero_points.iter().all(|&zero| zero == 0.0)
-    {
-        if !fits(shape.len()) {
-            return no_scales();
-        }
-        let values = bytes.iter().map(|&byte| byte as i8).collect();
-        return Ok(Weights { shape, values, scales });
-    }
-    let Some(bytes) = graph.constant(input(node, 0)) else {
+    let as_they_lie = graph
+        .signed_bytes(input(node, 0))
+        .filter(|_| zero_points.iter().all(|&zero| zero == 0.0))
+        .zip(graph.shape(input(node, 0)));
+    let (shape, values) = if let Some((bytes, shape)) = as_they_lie {
+        (shape, Some(bytes.iter().map(|&byte| byte as i8).collect()))
+    } else if let Some(Constant { shape, values }) = graph.constant(input(node, 0)) {
+        // Unsigned weights around 128 are signed ones around 0.
+        let inner: usize = shape.iter().skip(axis + 1).product();
+        let zero_point = |i: usize| zero_points[i / inner % zero_points.len()];
+        let steps = values.iter().enumerate().map(|(i, byte)| byte - zero_point(i));
+        let signed =
+            steps.map(|step| (-128.0..=127.0).contains(&step).then_some(step as i8)).collect();
+        (shape, signed)
+    } else {
         return unsuited(format!("its weights `{tensor}` are not constant"));
     };
-    if !fits(bytes.shape.len()) {
-        return no_scales();
+    if scales.len() > 1 && self::axis(node, shape.len()) != Some(axis) {
+        return unsuited(format!("its weights `{tensor}` have no scale an output"));
     }
-    // Unsigned weights around 128 are signed ones around 0.
-    let inner: usize = bytes.shape.iter().skip(axis + 1).product();
-    let zero_point = |i: usize| zero_points[i / inner % zero_points.len()];
-    let steps = bytes.values.iter().enumerate().map(|(i, byte)| byte - zero_point(i));
-    let values: Option<Vec<i8>> =
-        steps.map(|step| (-128.0..=127.0).contains(&step).then_some(step as i8)).collect();
     match values {
-        Some(values) => Ok(Weights { shape: bytes.shape, values, scales }),
+        Some(values) => Ok(Weights { shape, values, scales }),
         None => unsuited(format!(
             "its weights `{tensor}` lie further from their zero point than signed bytes can tell"
         )),
