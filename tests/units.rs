@@ -143,10 +143,10 @@ fn a_patch_shows_the_pixels_of_its_photograph_in_a_rim_and_dims_the_rest() {
     let images = folder();
     let files = photographs(images.path()).unwrap();
     let options = ModelOptions { mapping: Mapping::Double, ..Default::default() };
-    let load = || Network::load(&options);
-    let network = load().unwrap();
+    let load = || Network::load(&options).unwrap();
+    let network = load();
     let wanted = highest(network.head(), CAT, 6);
-    let found = search(&files, &wanted, 3, &load, 2, &mut |_| {}).unwrap();
+    let found = search(&files, &wanted, 3, vec![load(), load()], &mut |_| {}).unwrap();
     let cutter = Cutter {
         receptive_field: network.receptive_field(),
         input: network.input_size(),

@@ -161,11 +161,10 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let mut json = arguments.json.as_deref().map(Output::open).transpose()?;
     let folder = &arguments.folder;
     let layout = arguments.layout.map_or_else(|| Layout::detect(folder), Ok)?;
-    let workers = arguments.setup.network.workers();
-    let network = arguments.setup.network.load_telling()?;
-    let labels = network.labels().clone();
+    let networks = arguments.setup.network.load_workers()?;
+    let (labels, classes) = (networks[0].labels().clone(), networks[0].classes());
     let images = arguments.images.as_deref();
-    let examples = data::read(layout, folder, images, &labels, network.classes())?;
+    let examples = data::read(layout, folder, images, &labels, classes)?;
     let all = examples.len();
     say(format_args!(
         "data set: {}, layout {}, {all} photographs",
@@ -173,8 +172,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         layout.name()
     ));
 
-    let first =
-        measure(&examples, &arguments.setup, network, workers, arguments.dump_cams.clone())?;
+    let first = measure(&examples, &arguments.setup, networks, arguments.dump_cams.clone())?;
     tell_failed(&first.failed);
     if first.failed.len() == all {
         return Err(Error::invalid(format!(
@@ -186,13 +184,13 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let mut comparison = Comparison { first: report(&first), others: Vec::new() };
     for Way { text, setup } in &arguments.against {
         say(format_args!("against: {text}"));
-        let network = setup.network.load_telling()?;
-        if network.labels() != &labels {
+        let networks = setup.network.load_workers()?;
+        if networks[0].labels() != &labels {
             return Err(Error::usage(format!(
                 "--against \"{text}\": the network has other classes than the first"
             )));
         }
-        let other = measure(&examples, setup, network, workers, None)?;
+        let other = measure(&examples, setup, networks, None)?;
         if other.failed != first.failed {
             return Err(Error::invalid(format!(
                 "{}: other photographs can be read than the first time; run it again",
@@ -210,13 +208,11 @@ pub fn run(arguments: &Arguments) -> Result<()> {
 fn measure(
     examples: &[Result<Example>],
     setup: &Setup,
-    network: Network,
-    workers: usize,
+    networks: Vec<Network>,
     dump: Option<PathBuf>,
 ) -> Result<Scored> {
-    let load = || setup.network.load(Some(1));
     let options = setup.options(dump);
-    with_bar(examples.len(), |show| score(examples, network, &load, workers, &options, show))
+    with_bar(examples.len(), |show| score(examples, networks, &options, show))
 }
 
 fn layout(text: &str) -> Result<Layout> {

@@ -10,6 +10,7 @@ use crate::geometry::Size;
 use crate::localize::{Boxes, Localizer, Settings, Wanted};
 use crate::network::{Backend, Left, Mapping, ModelOptions, Network, processors};
 use crate::pipeline::analyse::Analyser;
+use crate::pipeline::batch::batch;
 
 /// The options that choose a network.
 #[derive(Debug, Clone, Args)]
@@ -109,15 +110,17 @@ impl NetworkOptions {
         })
     }
 
-    /// Loads the network for one of several [`workers`](Self::workers), and tells which it is.
+    /// Loads networks that run side by side, each on one thread: as many as there are to be threads,
+    /// but no more than processors. Tells which network it is.
     ///
     /// # Errors
     /// A model that cannot be used.
-    pub fn load_telling(&self) -> Result<Network> {
-        let network = self.load(Some(1))?;
-        say(format_args!("network: {}", network.describe()));
-        self.tell_left(&network);
-        Ok(network)
+    pub fn load_workers(&self) -> Result<Vec<Network>> {
+        let count = self.threads.map_or(usize::MAX, usize::from).min(processors());
+        let networks = batch(count, vec![(); count], &|_, _| self.load(Some(1)), &mut |_| {})?;
+        say(format_args!("network: {}", networks[0].describe()));
+        self.tell_left(&networks[0]);
+        Ok(networks)
     }
 
     /// Tells what is not run in int8, where that is asked for.
@@ -129,11 +132,6 @@ impl NetworkOptions {
                 say(format_args!("network: {node} is not run in int8: {why}"));
             }
         }
-    }
-
-    /// How many networks run side by side, each on one thread.
-    pub fn workers(&self) -> usize {
-        self.threads.map_or_else(processors, usize::from)
     }
 }
 

@@ -11,7 +11,6 @@ use crate::cli::progress::with_bar;
 use crate::error::{Error, Result};
 use crate::eval::data::voc::annotated;
 use crate::eval::objects::{Counted, Object, Options, count};
-use crate::pipeline::batch::networks;
 
 /// List the annotated objects that the maps of a class lie on most often.
 #[derive(Debug, Args)]
@@ -81,14 +80,11 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let mut json = arguments.json.as_deref().map(Output::open).transpose()?;
     let photographs = annotated(&arguments.annotations, arguments.images.as_deref())?;
     let all = photographs.len();
-    let workers = arguments.network.workers();
-    let load = || arguments.network.load(Some(1));
-    let network = arguments.network.load_telling()?;
-    let labels = network.labels().clone();
+    let networks = arguments.network.load_workers()?;
+    let labels = networks[0].labels().clone();
     let class = labels.find(&arguments.class)?;
     let options = Options { class, threshold: arguments.threshold, spreads: !arguments.plain };
-    let networks = networks(network, &load);
-    let counted = with_bar(all, |show| count(&photographs, options, &networks, workers, show))?;
+    let counted = with_bar(all, |show| count(&photographs, options, networks, show))?;
     tell_failed(&counted.failed);
     if counted.images == 0 {
         return Err(Error::invalid(format!(

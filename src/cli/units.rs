@@ -11,7 +11,6 @@ use crate::cli::model::{NetworkOptions, fraction};
 use crate::cli::output::{say, tell_failed};
 use crate::cli::progress::with_bar;
 use crate::error::{Error, Result};
-use crate::pipeline::batch::networks;
 use crate::source::still::photographs;
 use crate::units::table::{PatchRow, Table, UnitRow};
 use crate::units::{Cutter, Patch, Unit, highest, search};
@@ -73,9 +72,8 @@ Example:
 /// A class, model, folder or output that cannot be used; no photograph that could be read.
 pub fn run(arguments: &Arguments) -> Result<()> {
     let files = photographs(&arguments.images)?;
-    let workers = arguments.network.workers();
-    let load = || arguments.network.load(Some(1));
-    let network = arguments.network.load_telling()?;
+    let networks = arguments.network.load_workers()?;
+    let (network, workers) = (&networks[0], networks.len());
     let labels = network.labels().clone();
     let class = labels.find(&arguments.class)?;
     let out = &arguments.out;
@@ -85,9 +83,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let receptive_field = network.receptive_field();
     let units = highest(network.head(), class, usize::from(arguments.units));
     let count = usize::from(arguments.patches);
-    let networks = networks(network, &load);
-    let found =
-        with_bar(files.len(), |show| search(&files, &units, count, &networks, workers, show))?;
+    let found = with_bar(files.len(), |show| search(&files, &units, count, networks, show))?;
     tell_failed(&found.failed);
     if found.failed.len() == files.len() {
         return Err(Error::invalid(format!(

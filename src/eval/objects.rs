@@ -56,25 +56,24 @@ pub struct Counted {
     pub failed: Vec<Error>,
 }
 
-/// Counts over the photographs, as many at a time as `workers` says, each with one of the `networks`.
+/// Counts over the photographs, as many at a time as there are `networks`.
 ///
 /// # Errors
-/// A network that cannot be loaded or run. A photograph that cannot be read is among the failed.
+/// A network that cannot be run. A photograph that cannot be read is among the failed.
 pub fn count(
     photographs: &[Result<Annotated>],
     options: Options,
-    networks: &(dyn Fn() -> Result<Network> + Sync),
-    workers: usize,
+    networks: Vec<Network>,
     progress: &mut dyn FnMut(usize),
 ) -> Result<Counted> {
-    let start = || Ok(Worker::new(networks()?, options));
+    let workers = networks.into_iter().map(|network| Worker::new(network, options)).collect();
     let work = |worker: &mut Worker, i: usize| match &photographs[i] {
         Ok(annotated) => worker.look(annotated),
         Err(error) => Ok(Err(error.clone())),
     };
     let mut counted = Counted::default();
     let mut objects = Vec::new();
-    for result in batch(photographs.len(), workers, &start, &work, progress)? {
+    for result in batch(photographs.len(), workers, &work, progress)? {
         match result {
             Ok(found) => objects.push(found),
             Err(error) => counted.failed.push(error),

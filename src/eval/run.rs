@@ -14,7 +14,7 @@ use crate::geometry::{Rect, Size};
 use crate::localize::{self, Localizer, Wanted};
 use crate::network::Network;
 use crate::network::activations::Activations;
-use crate::pipeline::batch::{batch, networks};
+use crate::pipeline::batch::batch;
 use crate::source::still::read_stored;
 
 /// What the paper's rules are asked with, and where score maps go.
@@ -50,28 +50,24 @@ pub struct Scored {
     pub failed: Vec<Error>,
 }
 
-/// Scores the photographs of a data set, as many at a time as `workers` says: each with a network of
-/// its own that runs on one thread. The first uses `network`, the others what `load` gives.
+/// Scores the photographs of a data set, as many at a time as there are `networks`.
 /// `progress` is told now and then how many photographs are done.
 ///
 /// # Errors
-/// A network that cannot be loaded or run; a score map that cannot be written. A photograph that
+/// A network that cannot be run; a score map that cannot be written. A photograph that
 /// cannot be read is among the failed.
 pub fn score(
     examples: &[Result<Example>],
-    network: Network,
-    load: &(dyn Fn() -> Result<Network> + Sync),
-    workers: usize,
+    networks: Vec<Network>,
     options: &Options,
     progress: &mut dyn FnMut(usize),
 ) -> Result<Scored> {
-    let networks = networks(network, load);
-    let start = || Ok(Worker::new(networks()?, options));
+    let workers = networks.into_iter().map(|network| Worker::new(network, options)).collect();
     let work = |worker: &mut Worker, i: usize| match &examples[i] {
         Ok(example) => worker.score(example),
         Err(error) => Ok(Err(error.clone())),
     };
-    let results = batch(examples.len(), workers, &start, &work, progress)?;
+    let results = batch(examples.len(), workers, &work, progress)?;
     let mut scored = Scored::default();
     for result in results {
         match result {

@@ -106,21 +106,21 @@ pub struct Found {
 }
 
 /// Finds the `count` photographs in which each of the units is highest, looking at as many at a time
-/// as `workers` says, each with one of the `networks`. A photograph where a unit is nowhere above 0
+/// as there are `networks`. A photograph where a unit is nowhere above 0
 /// is none of its. Keeps no more than that many maps a unit, and a photograph a worker.
 ///
 /// # Errors
-/// A network that cannot be loaded or run. A photograph that cannot be read is among the failed.
+/// A network that cannot be run. A photograph that cannot be read is among the failed.
 pub fn search(
     photographs: &[PathBuf],
     units: &[Unit],
     count: usize,
-    networks: &(dyn Fn() -> Result<Network> + Sync),
-    workers: usize,
+    networks: Vec<Network>,
     progress: &mut dyn FnMut(usize),
 ) -> Result<Found> {
     let peaks = Mutex::new(vec![Vec::<Peak>::new(); units.len()]);
-    let start = || Ok((networks()?, Frame::empty(), Activations::default()));
+    let worker = |network| (network, Frame::empty(), Activations::default());
+    let workers = networks.into_iter().map(worker).collect();
     let work = |(network, frame, activations): &mut (Network, Frame, Activations), i: usize| {
         if let Err(error) = read_photograph(&photographs[i], frame) {
             return Ok(Some(error));
@@ -138,7 +138,7 @@ pub fn search(
         }
         Ok(None)
     };
-    let failed = batch(photographs.len(), workers, &start, &work, progress)?;
+    let failed = batch(photographs.len(), workers, &work, progress)?;
     Ok(Found {
         peaks: peaks.into_inner().unwrap_or_else(PoisonError::into_inner),
         failed: failed.into_iter().flatten().collect(),

@@ -79,7 +79,7 @@ impl Cutter {
             }
             Ok(found)
         };
-        let found = batch(wanted.len(), workers, &|| Ok(Frame::empty()), &work, &mut |_| {})?;
+        let found = batch(wanted.len(), vec![Frame::empty(); workers], &work, &mut |_| {})?;
         let mut found: Vec<_> = found.into_iter().flatten().collect();
         found.sort_unstable_by_key(|&(unit, place, _)| (unit, place));
         let mut patches = vec![Vec::new(); peaks.len()];
