@@ -79,6 +79,9 @@ impl Simd for Avx2 {
     unsafe fn widen(self, from: *const i8, to: *mut i16, count: usize) {
         unsafe {
             for i in (0..count).step_by(16) {
+                // The next panel's weights lie behind these, and come from far away: all of a
+                // network's fit in no cache near the processor. It may be any address.
+                _mm_prefetch::<_MM_HINT_T1>(from.wrapping_add(count + i));
                 _mm256_storeu_si256(to.add(i).cast(), self.weights(from.add(i)));
             }
         }
