@@ -12,7 +12,6 @@ use divan::Bencher;
 use divan::counter::ItemsCount;
 
 fn main() {
-    rayon::ThreadPoolBuilder::new().num_threads(1).build_global().expect("there is no pool yet");
     if let Some(peak) = isa().peak() {
         println!("peak on {}: {:.1} Gitem/s", isa(), peak / 1e9);
     }

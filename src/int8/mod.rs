@@ -10,7 +10,7 @@
 //! An operator is built once: `new` checks all that can be checked and packs the weights for one
 //! [`Isa`]. It is run many times, by `&self` and without allocating in the steady state: scratch
 //! memory belongs to the thread and only grows. `run` divides its work among the threads of
-//! the rayon pool that it is called in; outside of one it works alone.
+//! the [`Team`] that it is called in; outside of one it works alone.
 //!
 //! The results are those of ONNX Runtime with all its optimisations on x86 (AVX2 and FMA), bit for
 //! bit, on every instruction set. Each operator states its equation. In them, `round` takes ties to
@@ -32,6 +32,7 @@ mod pool;
 mod quantize;
 mod reference;
 mod requantize;
+mod team;
 #[cfg(test)]
 mod tests;
 mod window;
@@ -44,6 +45,7 @@ pub use isa::Isa;
 pub use pool::{AveragePool, GlobalAveragePool, MaxPool};
 pub use quantize::Quantize;
 pub use requantize::Requantize;
+pub use team::Team;
 pub use window::Window;
 
 /// How bytes stand for real numbers: `real = scale * (byte - zero_point)`.

@@ -1,16 +1,16 @@
-//! The work of an operator, divided among the threads of the pool that it is called in.
+//! The work of an operator, divided among the threads of the team that it is called in.
 
-use rayon::prelude::*;
+use std::sync::Mutex;
 
-/// Multiplications (or as much other work) below which it costs more to wait for another thread than
-/// it saves: some microseconds. Depthwise convolutions take up to ten times as long for as many, and
-/// threads that are left idle for that long fall asleep, which costs as much again.
+use super::team::{self, lock};
+
+/// Multiplications (or as much other work) that are not worth dividing: they take about a
+/// microsecond.
 const WORTH_IT: usize = 100_000;
 
 /// How many threads to divide so many multiplications among.
 pub(super) fn threads(work: usize) -> usize {
-    let in_pool = rayon::current_thread_index().is_some();
-    if in_pool && work >= WORTH_IT { rayon::current_num_threads() } else { 1 }
+    if work >= WORTH_IT { team::threads() } else { 1 }
 }
 
 /// The length of the parts of `total`, of which every thread gets as many: about `longest` at most,
@@ -27,11 +27,15 @@ pub(super) fn for_each_chunk<T: Send>(
     threads: usize,
     work: impl Fn(usize, &mut [T]) + Sync,
 ) {
-    if threads == 1 {
-        buffer.chunks_mut(chunk).enumerate().for_each(|(i, chunk)| work(i, chunk));
-    } else {
-        buffer.par_chunks_mut(chunk).enumerate().for_each(|(i, chunk)| work(i, chunk));
-    }
+    let chunks = Mutex::new(buffer.chunks_mut(chunk).enumerate());
+    let work = || {
+        loop {
+            let next = lock(&chunks).next();
+            let Some((i, chunk)) = next else { return };
+            work(i, chunk);
+        }
+    };
+    if threads == 1 { work() } else { team::together(&work) }
 }
 
 #[cfg(test)]

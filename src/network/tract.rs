@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use rayon::{ThreadPool, ThreadPoolBuilder};
 use tract_onnx::prelude::*;
 use tract_onnx::tract_core::plan::eval;
 use tract_onnx::tract_hir::internal::{InferenceFact, ensure, expand};
@@ -15,14 +14,13 @@ use super::check::{Checked, MAX_VALUES};
 use super::quantized::{self, Int8, Report, Rewritten};
 use super::{backend, guard};
 use crate::geometry::Size;
-use crate::int8::Quantization;
+use crate::int8::{Quantization, Team};
 
 /// A network ready to run.
 #[derive(Debug)]
 pub(super) struct Engine {
-    /// The network runs in it, so that int8 operators divide their work among its threads; none
-    /// where there is to be one thread, the caller's.
-    pool: Option<ThreadPool>,
+    /// The network runs in it, so that int8 operators divide their work among its threads.
+    team: Team,
     state: TypedSimpleState,
     /// The input tensor; shared with tract only during a run.
     input: Arc<Tensor>,
@@ -54,11 +52,8 @@ impl Engine {
 
     fn run_plan(&mut self, out: &mut Activations) -> TractResult<()> {
         let (state, input) = (&mut self.state, &self.input);
-        let mut run = || state.run(tvec!(TValue::from_const(input.clone())));
-        let outputs = match &self.pool {
-            Some(pool) => pool.install(run)?,
-            None => run()?,
-        };
+        let run = || state.run(tvec!(TValue::from_const(input.clone())));
+        let outputs = self.team.install(run)?;
         copy(&self.shape.features, &outputs[0], self.features, &mut out.features)?;
         if let Some(maps) = &self.shape.early {
             copy(maps, &outputs[2], self.early, &mut out.early)?;
@@ -112,7 +107,7 @@ impl backend::Engine for Engine {
     fn run_timed(&mut self) -> Result<Vec<Timed>, String> {
         let (state, input) = (&mut self.state, &self.input);
         let mut times = Vec::new();
-        let mut run = || {
+        let run = || {
             let input = tvec!(TValue::from_const(input.clone()));
             state.run_plan_with_eval(input, |context, state, node, inputs| {
                 let multiplications = match node.op_as::<Int8>() {
@@ -134,11 +129,7 @@ impl backend::Engine for Engine {
                 TractResult::Ok(outputs)
             })
         };
-        let ran = match &self.pool {
-            Some(pool) => pool.install(run),
-            None => run(),
-        };
-        ran.map_err(|error| explain(&error))?;
+        self.team.install(run).map_err(|error| explain(&error))?;
         Ok(times)
     }
 }
@@ -175,16 +166,9 @@ fn build(checked: &Checked, size: Size, means: Means) -> Result<Engine, String> 
         .and_then(|plan| plan.spawn())
         .map_err(|error| explain(&error))?;
     let input = Tensor::zero_dt(kind, &dims).map_err(|error| explain(&error))?.into_arc_tensor();
-    let pool = (means.threads > 1)
-        .then(|| {
-            ThreadPoolBuilder::new()
-                .num_threads(means.threads)
-                .thread_name(|i| format!("network {i}"))
-                .build()
-        })
-        .transpose()
+    let team = Team::new(means.threads)
         .map_err(|error| format!("cannot start {} threads: {error}", means.threads))?;
-    let mut engine = Engine { pool, state, input, takes, shape, features, early, report };
+    let mut engine = Engine { team, state, input, takes, shape, features, early, report };
     engine.run_plan(&mut Activations::default()).map_err(|error| explain(&error))?;
     Ok(engine)
 }

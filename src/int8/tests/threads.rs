@@ -10,9 +10,9 @@ fn same_in_every_pool(spec: &ConvolutionSpec, shape: Shape) {
         let convolution = Convolution::new(spec, isa).unwrap();
         let to = convolution.output_shape(shape);
         let run = |threads| {
-            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            let mut team = Team::new(threads).unwrap();
             let mut output = vec![0; to.len()];
-            pool.install(|| convolution.run(&input, shape, None, &mut output));
+            team.install(|| convolution.run(&input, shape, None, &mut output));
             output
         };
         let expected = run(1);
@@ -38,9 +38,9 @@ fn a_linear_layer_is_the_same_on_any_number_of_threads() {
         };
         let layer = FullyConnected::new(&spec, isa).unwrap();
         let run = |threads| {
-            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            let mut team = Team::new(threads).unwrap();
             let mut output = vec![0.0; outputs];
-            pool.install(|| layer.run(&input, &mut output));
+            team.install(|| layer.run(&input, &mut output));
             output
         };
         let expected = run(1);
