@@ -141,11 +141,11 @@ fn help() -> String {
     }
     text + &format!(
         "\nAs many photographs are scored at a time as --threads says, each on one\n\
-         thread; the result does not depend on it. 95 % intervals are percentiles of\n\
-         {RESAMPLINGS} bootstrap resamplings of the photographs; thresholds that are chosen\n\
-         are chosen once, on all of them. JSON has shares from 0 to 1, the table\n\
-         percent. A photograph that cannot be read is named on standard error and\n\
-         counted.\n\n\
+         thread, but no more than there are processors; the result does not depend on\n\
+         it. 95 % intervals are percentiles of {RESAMPLINGS} bootstrap resamplings of the\n\
+         photographs; thresholds that are chosen are chosen once, on all of them. JSON\n\
+         has shares from 0 to 1, the table percent. A photograph that cannot be read is\n\
+         named on standard error and counted.\n\n\
          Examples:\n  \
          camlive eval ilsvrc-dev --against \"--mapping 2\"\n  \
          camlive eval ilsvrc-dev --plain --against \"--plain --maps occlusion\"\n  \

@@ -60,7 +60,8 @@ Photographs of the class and of things like it, all of the same kind, tell most
 about its units; --mapping 2 cuts closer.
 
 As many photographs are looked at at a time as --threads says, each on one
-thread. A photograph that cannot be read is named on standard error and counted.
+thread, but no more than there are processors. A photograph that cannot be read
+is named on standard error and counted.
 docs/units.md explains the files.
 
 Example:

@@ -49,8 +49,8 @@ struct Shared {
     panic: Mutex<Option<Box<dyn Any + Send>>>,
     /// How many helpers sleep, or are about to.
     asleep: AtomicUsize,
-    bed: Mutex<()>,
-    awake: Condvar,
+    lock: Mutex<()>,
+    woken: Condvar,
 }
 
 // SAFETY: `work` is the only part that is not `Sync` by itself, and its rule keeps threads from
@@ -71,8 +71,8 @@ impl Team {
             work: UnsafeCell::new(&|| ()),
             panic: Mutex::new(None),
             asleep: AtomicUsize::new(0),
-            bed: Mutex::new(()),
-            awake: Condvar::new(),
+            lock: Mutex::new(()),
+            woken: Condvar::new(),
         };
         let mut team = Self { shared: Arc::new(shared), helpers: Vec::new() };
         for i in 1..threads {
@@ -159,8 +159,8 @@ impl Shared {
 
     fn wake(&self) {
         // Who has seen no work while it held the lock sleeps by now.
-        drop(lock(&self.bed));
-        self.awake.notify_all();
+        drop(lock(&self.lock));
+        self.woken.notify_all();
     }
 
     /// A helper's life.
@@ -197,14 +197,14 @@ impl Shared {
         if let Some(state) = wait(PATIENCE, work) {
             return state;
         }
-        let mut guard = lock(&self.bed);
+        let mut guard = lock(&self.lock);
         self.asleep.fetch_add(1, Ordering::SeqCst);
         let state = loop {
             // Who opens work looks for sleepers after that: one of the two sees the other.
             if let Some(state) = work() {
                 break state;
             }
-            guard = self.awake.wait(guard).unwrap_or_else(PoisonError::into_inner);
+            guard = self.woken.wait(guard).unwrap_or_else(PoisonError::into_inner);
         };
         self.asleep.fetch_sub(1, Ordering::SeqCst);
         state
