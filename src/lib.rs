@@ -16,7 +16,8 @@
 //!    knows when it was taken.
 //! 1. [`int8`] holds the operators of a quantized network, for several instruction sets. They compute
 //!    bit for bit what ONNX Runtime computes, and know nothing of graphs: a
-//!    [`Convolution`](int8::Convolution) is built once and run on bytes, channels last.
+//!    [`Convolution`](int8::Convolution) is built once and run on bytes, channels last, by a
+//!    [`Team`](int8::Team) of threads.
 //! 1. [`source`] fills frames: cameras, videos, photographs, the demo. A
 //!    [`Source`](source::Source) never blocks for long, so that whoever reads it can always stop.
 //! 2. [`network`] loads an ONNX classifier, finds its head in the graph, and turns a frame into

@@ -50,12 +50,12 @@ pub struct Scored {
     pub failed: Vec<Error>,
 }
 
-/// Scores the photographs of a data set, as many at a time as there are `networks`.
-/// `progress` is told now and then how many photographs are done.
+/// Scores the photographs of a data set, as many at a time as there are `networks`. `progress` is told
+/// now and then how many photographs are done.
 ///
 /// # Errors
-/// A network that cannot be run; a score map that cannot be written. A photograph that
-/// cannot be read is among the failed.
+/// A network that cannot be run; a score map that cannot be written. A photograph that cannot be
+/// read is among the failed.
 pub fn score(
     examples: &[Result<Example>],
     networks: Vec<Network>,

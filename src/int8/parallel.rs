@@ -30,6 +30,7 @@ pub(super) fn for_each_chunk<T: Send>(
     let chunks = Mutex::new(buffer.chunks_mut(chunk).enumerate());
     let work = || {
         loop {
+            // The lock is free again before the work begins.
             let next = lock(&chunks).next();
             let Some((i, chunk)) = next else { return };
             work(i, chunk);

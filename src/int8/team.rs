@@ -20,13 +20,13 @@ const SPINS: usize = 500;
 /// How long a helper waits for work before it sleeps.
 const PATIENCE: Duration = Duration::from_micros(200);
 
-/// The state: how many helpers are at work,
+/// The bits of [`Shared::state`] that count the helpers at work.
 const AT_WORK: usize = OPEN - 1;
-/// whether others may join them,
+/// The bit that says that others may join them.
 const OPEN: usize = 1 << 16;
-/// whether the team is no more,
+/// The bit that says that the team is no more.
 const ENDED: usize = 1 << 17;
-/// and, in the bits from here on, how many pieces of work there have been.
+/// One piece of work, of those that the bits from here on count.
 const ROUND: usize = 1 << 18;
 
 thread_local! {

@@ -6,6 +6,7 @@
 use std::env;
 use std::error::Error as _;
 use std::path::PathBuf;
+use std::sync::OnceLock;
 
 use ::ort::LoadDynamicError;
 use ::ort::environment::Environment;
@@ -35,15 +36,21 @@ pub(super) fn open(backend: Backend) -> crate::error::Result<()> {
     let file = told.clone().unwrap_or_else(|| {
         format!("{}onnxruntime{}", env::consts::DLL_PREFIX, env::consts::DLL_SUFFIX).into()
     });
-    let opened = guard::catch(|| {
-        let builder = ::ort::init_from(&file).map_err(|error| reason(&error))?;
-        builder.with_telemetry(false).commit();
-        // What matters comes back as an error; the library would also print it.
-        let environment = Environment::current().map_err(|error| error.to_string())?;
-        environment.set_log_level(LogLevel::Fatal);
-        Ok(())
+    // Networks are loaded side by side. Where the library cannot be opened, ort panics if it is asked
+    // again, and once more when the program ends.
+    static OPENED: OnceLock<Result<(), String>> = OnceLock::new();
+    let opened = OPENED.get_or_init(|| {
+        let opened = guard::catch(|| {
+            let builder = ::ort::init_from(&file).map_err(|error| reason(&error))?;
+            builder.with_telemetry(false).commit();
+            // What matters comes back as an error; the library would also print it.
+            let environment = Environment::current().map_err(|error| error.to_string())?;
+            environment.set_log_level(LogLevel::Fatal);
+            Ok(())
+        });
+        opened.unwrap_or_else(Err)
     });
-    opened.unwrap_or_else(Err).map_err(|why: String| {
+    opened.clone().map_err(|why| {
         let place = match told {
             Some(_) => "ORT_DYLIB_PATH says so".to_owned(),
             None => "looked for beside the program and where the system keeps libraries, since \

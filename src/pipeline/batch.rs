@@ -11,12 +11,16 @@ use crate::error::{Error, Result};
 ///
 /// # Errors
 /// The first error of `work`, after which the other workers finish their piece and end.
+///
+/// # Panics
+/// If there is work, but no worker.
 pub fn batch<W: Send, T: Send>(
     count: usize,
     workers: Vec<W>,
     work: &(dyn Fn(&mut W, usize) -> Result<T> + Sync),
     progress: &mut dyn FnMut(usize),
 ) -> Result<Vec<T>> {
+    assert!(count == 0 || !workers.is_empty(), "nobody works");
     let next = AtomicUsize::new(0);
     let results = Mutex::new(Vec::new());
     let (done_in, done_out) = mpsc::channel();

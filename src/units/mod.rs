@@ -106,8 +106,8 @@ pub struct Found {
 }
 
 /// Finds the `count` photographs in which each of the units is highest, looking at as many at a time
-/// as there are `networks`. A photograph where a unit is nowhere above 0
-/// is none of its. Keeps no more than that many maps a unit, and a photograph a worker.
+/// as there are `networks`. A photograph where a unit is nowhere above 0 is none of its. Keeps no more
+/// than that many maps a unit, and a photograph a worker.
 ///
 /// # Errors
 /// A network that cannot be run. A photograph that cannot be read is among the failed.
