@@ -109,13 +109,13 @@ fn bench_tells_the_backend() {
 }
 
 /// The one line that `camlive image` ends with.
-fn failure(backend: &str, library: Option<&Path>) -> String {
-    let mut command = camlive(&["image", &photograph("coffee"), "--backend", backend]);
-    match library {
-        Some(file) => command.env("ORT_DYLIB_PATH", file),
-        None => command.env_remove("ORT_DYLIB_PATH"),
-    };
-    let output = command.output().unwrap();
+fn failure(backend: &str, library: &Path) -> String {
+    failure_of(&["image", &photograph("coffee"), "--backend", backend], library)
+}
+
+/// The one line that camlive ends with.
+fn failure_of(arguments: &[&str], library: &Path) -> String {
+    let output = camlive(arguments).env("ORT_DYLIB_PATH", library).output().unwrap();
     assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
     assert_eq!(stderr(&output).lines().count(), 1, "{}", stderr(&output));
     error_lines(&output)[0].to_owned()
@@ -123,17 +123,28 @@ fn failure(backend: &str, library: Option<&Path>) -> String {
 
 #[test]
 fn a_missing_library_is_one_line_that_tells_where_it_was_looked_for() {
-    let line = failure("ort", Some(Path::new("/no/such/libonnxruntime.so")));
+    let line = failure("ort", Path::new("/no/such/libonnxruntime.so"));
     for word in ["/no/such/libonnxruntime.so", "ORT_DYLIB_PATH", "pip install onnxruntime`"] {
         assert!(line.contains(word), "{line}");
     }
 }
 
 #[test]
+fn a_missing_library_is_one_line_where_networks_are_loaded_side_by_side() {
+    let coffee = photograph("coffee");
+    let folder = Path::new(&coffee).parent().unwrap().to_str().unwrap();
+    let out = tempfile::tempdir().unwrap();
+    let mut arguments = vec!["units", "--class", "tabby cat", "--images", folder];
+    arguments.extend(["--out", out.path().to_str().unwrap(), "--threads", "2", "--backend", "ort"]);
+    let line = failure_of(&arguments, Path::new("/no/such/libonnxruntime.so"));
+    assert!(line.contains("/no/such/libonnxruntime.so"), "{line}");
+}
+
+#[test]
 fn a_file_that_is_no_library_is_one_line() {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), "not a library").unwrap();
-    let line = failure("ort", Some(file.path()));
+    let line = failure("ort", file.path());
     assert!(line.contains(file.path().to_str().unwrap()), "{line}");
 }
 
@@ -147,7 +158,7 @@ fn a_provider_that_is_missing_is_one_line_and_not_the_processor_instead() {
             skip(&format!("{file} is there"));
             continue;
         }
-        let line = failure(backend, Some(&library));
+        let line = failure(backend, &library);
         assert!(line.contains(&format!("ONNX Runtime ({provider}) cannot be used")), "{line}");
         assert!(line.contains("onnxruntime-gpu"), "{line}");
     }
