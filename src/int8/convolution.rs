@@ -2,7 +2,7 @@
 
 use super::arithmetic::{Adder, Requantizer};
 use super::dense::{self, Dense};
-use super::isa::{Kernel, Kernels, Output, Scratch, Simd, Strip, TILE};
+use super::isa::{Kernel, Kernels, Output, Scratch, Simd, Strip};
 use super::parallel;
 use super::reference::{self, Filters};
 use super::{AddSpec, Clamp, Isa, Quantization, Shape, Window, expect_len};
@@ -200,7 +200,7 @@ impl Convolution {
                 reference::convolution(filters, requantizer, residual, input, shape, output);
             }
             Plan::Dense(dense) => {
-                let run = parallel::part(to.pixels(), dense.longest_run(), TILE, threads);
+                let run = parallel::part(to.pixels(), dense.longest_run(), dense.tile(), threads);
                 parallel::for_each_chunk(output, run * to.channels, threads, |i, output| {
                     let first = i * run;
                     let at = first * to.channels;
@@ -221,9 +221,7 @@ impl Convolution {
                 });
             }
             Plan::Depthwise(kernels) => {
-                let [longest, multiple] = kernels.longest_strip(to.width);
-                let rows =
-                    parallel::part(to.height, longest, 1, threads).next_multiple_of(multiple);
+                let rows = to.height.div_ceil(threads).next_multiple_of(kernels.rows());
                 let strip = rows * to.width * to.channels;
                 parallel::for_each_chunk(output, strip, threads, |i, output| {
                     Scratch::with(|scratch| {

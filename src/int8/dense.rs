@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::isa::{Kernel, Matrix, Output, Scratch, Simd, convert};
+use super::isa::{Kernel, Matrix, Output, Pixels, Scratch, Simd, convert, tile_pixels};
 use super::reference::Filters;
 use super::{Shape, Window};
 
@@ -10,13 +10,22 @@ use super::{Shape, Window};
 /// cache while all panels of weights go by.
 const RUN: usize = 128 * 1024;
 
-/// A convolution whose inputs are gathered, a row a pixel, and multiplied.
+/// Weights at most of a convolution whose inputs are multiplied where they lie, row by row of the
+/// picture: they all go by for each, and so stay in the L1 cache.
+const FEW: usize = 16 * 1024;
+
+/// A convolution whose inputs are gathered, a row a pixel, and multiplied. Where each row of the window
+/// is a segment of the input, and there are few weights, the inputs need not be gathered.
 #[derive(Debug, Clone)]
 pub(super) struct Dense {
     window: Window,
     zero_point: u8,
     input_channels: usize,
     output_channels: usize,
+    /// Segments of a row: 1, or one a row of the window.
+    segments: usize,
+    /// Pixels of a tile.
+    tile: usize,
     /// One a group.
     matrices: Vec<Matrix>,
 }
@@ -40,20 +49,33 @@ impl Dense {
                     .collect(),
             ),
         };
+        let segmented = filters.groups == 1
+            && filters.window.dilations[1] == 1
+            && outputs * inputs <= FEW
+            && S::elements(&[]).is_some();
+        let segments = if segmented { filters.window.kernel[0] } else { 1 };
         let matrix = |group: usize| {
             let channels = group * outputs..(group + 1) * outputs;
             let weights = &rows[group * outputs * inputs..];
             let bias = &filters.bias[channels.clone()];
             let scales = &scales[channels];
-            Matrix::new::<S>(weights, inputs, bias, scales, filters.input_zero_point)
+            let size = [segments, inputs / segments];
+            Matrix::new::<S>(weights, size, bias, scales, filters.input_zero_point)
         };
         Self {
             window: filters.window,
             zero_point: filters.input_zero_point,
             input_channels: filters.input_channels,
             output_channels: filters.output_channels(),
+            segments,
+            tile: tile_pixels::<S>(),
             matrices: (0..filters.groups).map(matrix).collect(),
         }
+    }
+
+    /// Of how many pixels a run is best a multiple.
+    pub fn tile(&self) -> usize {
+        self.tile
     }
 
     /// About how many pixels to compute together at most.
@@ -62,8 +84,35 @@ impl Dense {
         (RUN / (2 * area * self.input_channels + self.output_channels)).max(1)
     }
 
-    fn is_pointwise(&self) -> bool {
-        self.window == Window::POINT && self.matrices.len() == 1
+    /// Where what the first of `pixels` pixels from `first` on sees begins in the input, if it lies there
+    /// as a matrix takes it; and for how many of them the answer is alike.
+    fn stretch(
+        &self,
+        shape: Shape,
+        width: usize,
+        first: usize,
+        pixels: usize,
+    ) -> (usize, Option<usize>) {
+        let window = &self.window;
+        if *window == Window::POINT && self.matrices.len() == 1 {
+            return (pixels, Some(first * shape.channels));
+        }
+        if self.segments == 1 {
+            return (pixels, None);
+        }
+        let (y, x) = (first / width, first % width);
+        let [rows, columns] = [window.inside(0, shape.height), window.inside(1, shape.width)];
+        let end = match rows.contains(&y) {
+            true if x < columns.start => columns.start,
+            true if x < columns.end => columns.end,
+            _ => width,
+        };
+        let at = (rows.contains(&y) && columns.contains(&x)).then(|| {
+            let row = y * window.strides[0] - window.pads[0];
+            let column = x * window.strides[1] - window.pads[1];
+            (row * shape.width + column) * shape.channels
+        });
+        (pixels.min(end - x), at)
     }
 }
 
@@ -86,35 +135,49 @@ pub(super) struct Run<'a> {
 impl Kernel for Run<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        let stride = self.dense.output_channels;
-        let pixels = self.to.len() / stride;
-        let outputs = stride / self.dense.matrices.len();
-        for (group, matrix) in self.dense.matrices.iter().enumerate() {
-            let channel = group * outputs;
-            let residual = self.residual.map(|residual| &residual[channel..]);
-            let to = &mut self.to[channel..];
-            let row = matrix.row::<S>();
-            let inputs = self.dense.input_channels;
-            let bytes = match self.dense.is_pointwise() && row == inputs {
-                true => &self.input[self.first * inputs..][..pixels * inputs],
-                false => &[],
-            };
-            match S::elements(bytes).filter(|elements| !elements.is_empty()) {
-                Some(elements) => {
-                    let wide = self.scratch.elements(matrix.wide::<S>());
-                    matrix.multiply(simd, elements, wide, self.output, stride, residual, to);
-                }
-                None => {
-                    let [elements, wide] = self.scratch.two(pixels * row, matrix.wide::<S>());
-                    if bytes.is_empty() {
-                        let place = [group, self.first, self.width];
-                        self.dense.gather(simd, self.input, self.shape, place, row, elements);
-                    } else {
-                        convert(simd, bytes, elements);
+        let Self { dense, scratch, input, shape, width, first, output, residual, to } = self;
+        let stride = dense.output_channels;
+        let outputs = stride / dense.matrices.len();
+        let pixels = to.len() / stride;
+        let mut done = 0;
+        while done < pixels {
+            let (count, at) = dense.stretch(shape, width, first + done, pixels - done);
+            for (group, matrix) in dense.matrices.iter().enumerate() {
+                let channel = done * stride + group * outputs;
+                let residual = residual.map(|residual| &residual[channel..]);
+                let to = &mut to[channel..];
+                let [row, segment, wide] =
+                    [matrix.row::<S>(), matrix.segment::<S>(), matrix.wide::<S>()];
+                let lying = at.and_then(|at| {
+                    let elements = S::elements(&input[at..])?;
+                    let step = dense.window.strides[1] * shape.channels;
+                    let line = dense.window.dilations[0] * shape.width * shape.channels;
+                    // What fills up the last group lies behind it.
+                    let end = (count - 1) * step + (dense.segments - 1) * line + segment;
+                    (elements.len() >= end).then_some(Pixels { elements, count, step, line })
+                });
+                match lying {
+                    Some(pixels) => {
+                        let wide = scratch.elements(wide);
+                        matrix.multiply(simd, pixels, wide, output, stride, residual, to);
                     }
-                    matrix.multiply(simd, elements, wide, self.output, stride, residual, to);
+                    None => {
+                        let [elements, wide] = scratch.two(count * row, wide);
+                        match at {
+                            Some(at) if dense.segments == 1 && row == shape.channels => {
+                                convert(simd, &input[at..][..count * row], elements);
+                            }
+                            _ => {
+                                let place = [group, first + done, width];
+                                dense.gather(simd, input, shape, place, [row, segment], elements);
+                            }
+                        }
+                        let pixels = Pixels { elements, count, step: row, line: segment };
+                        matrix.multiply(simd, pixels, wide, output, stride, residual, to);
+                    }
                 }
             }
+            done += count;
         }
     }
 }
@@ -128,12 +191,14 @@ impl Dense {
         input: &[u8],
         shape: Shape,
         [group, first, width]: [usize; 3],
-        row: usize,
+        [row, segment]: [usize; 2],
         elements: &mut [S::Element],
     ) {
         let window = &self.window;
         let depth = self.input_channels / self.matrices.len();
-        let segment = window.kernel[1] * depth;
+        let length = window.kernel[1] * depth;
+        // From the taps of a row of the window to those of the next.
+        let pitch = if self.segments > 1 { segment } else { length };
         let zero = S::element(self.zero_point);
         // The taps of a row lie side by side in the input too, unless there is padding between.
         let together = depth == self.input_channels && window.dilations[1] == 1;
@@ -146,7 +211,7 @@ impl Dense {
             let (line_of_outputs, others) = rest.split_at_mut(pixels * row);
             (rest, place) = (others, place + pixels);
             for tap_y in 0..window.kernel[0] {
-                let taps = tap_y * segment..(tap_y + 1) * segment;
+                let taps = tap_y * pitch..tap_y * pitch + length;
                 let Some(line) = window.tap(0, y, tap_y, shape.height) else {
                     for elements in line_of_outputs.chunks_exact_mut(row) {
                         elements[taps.clone()].fill(zero);
@@ -160,7 +225,7 @@ impl Dense {
                     let left = ((x + i) * window.strides[1]).wrapping_sub(window.pads[1]);
                     if together
                         && left < shape.width
-                        && let Some(bytes) = line.get(left * depth..left * depth + segment)
+                        && let Some(bytes) = line.get(left * depth..left * depth + length)
                     {
                         convert(simd, bytes, elements);
                         continue;
@@ -198,7 +263,7 @@ impl Kernel for PackMatrices<'_> {
         for (i, (bias, scales)) in self.bias.chunks(part).zip(self.scales.chunks(part)).enumerate()
         {
             let weights = &self.weights[i * part * inputs..];
-            self.matrices.push(Matrix::new::<S>(weights, inputs, bias, scales, zero_point));
+            self.matrices.push(Matrix::new::<S>(weights, [1, inputs], bias, scales, zero_point));
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Windows that slide over pictures.
 
+use std::ops::Range;
+
 use super::Shape;
 
 /// A window that slides over a picture.
@@ -54,6 +56,15 @@ impl Window {
     pub(super) fn tap(&self, axis: usize, place: usize, tap: usize, size: usize) -> Option<usize> {
         let padded = place * self.strides[axis] + tap * self.dilations[axis];
         padded.checked_sub(self.pads[axis]).filter(|&at| at < size)
+    }
+
+    /// The places along an axis where the window lies in the picture whole.
+    #[inline(always)]
+    pub(super) fn inside(&self, axis: usize, size: usize) -> Range<usize> {
+        let (pad, stride) = (self.pads[axis], self.strides[axis]);
+        let extent = (self.kernel[axis] - 1) * self.dilations[axis] + 1;
+        let end = (size + pad).checked_sub(extent).map_or(0, |last| last / stride + 1);
+        pad.div_ceil(stride)..end
     }
 
     /// Calls `each` for every tap of the window at a place that lies in the picture, row by row,

@@ -9,6 +9,7 @@
 //! With a vertical dilation `d` (and stride 1) the rows of every remainder modulo `d` are convolved
 //! as a picture of their own.
 
+use super::scratch::Weights;
 use super::{Kernel, Output, Scratch, Simd, unrolled};
 use crate::int8::reference::Filters;
 use crate::int8::{Shape, Window};
@@ -16,11 +17,12 @@ use crate::int8::{Shape, Window};
 /// Columns of a tile: the widths of the usual feature maps are multiples of 7.
 const COLUMNS: usize = 7;
 
-/// Registers of channels that are interleaved together: about a cache line of the picture.
-const BATCH: usize = 8;
+/// Bytes of interleaved rows that stay in the L2 cache, with what else is there.
+const INTERLEAVED: usize = 64 * 1024;
 
-/// Elements of scratch for a strip of one register of channels.
-const STRIP: usize = 10 * 1024;
+/// Registers of channels that are interleaved together, whatever they take up: about a cache line of
+/// the picture.
+const BATCH: usize = 8;
 
 /// Kernels packed for one instruction set.
 #[derive(Debug, Clone)]
@@ -31,7 +33,7 @@ pub(in crate::int8) struct Kernels {
     /// The first channel of each register; the last may overlap the one before it.
     blocks: Vec<usize>,
     /// Block, group of rows, column, row of outputs, channel, row of the group.
-    weights: Vec<i8>,
+    weights: Weights,
     /// By block; the input's zero point is folded in.
     bias: Vec<i32>,
     scales: Vec<f32>,
@@ -39,8 +41,6 @@ pub(in crate::int8) struct Kernels {
     rows: usize,
     /// Groups of rows that a tile sees.
     groups: usize,
-    /// Elements of a group of every channel of a register.
-    group: usize,
 }
 
 impl Kernels {
@@ -63,7 +63,9 @@ impl Kernels {
         let blocks: Vec<usize> =
             (0..channels).step_by(S::LANES).map(|c| c.min(channels - S::LANES)).collect();
         let zero: i32 = S::element(filters.input_zero_point).into();
-        let (mut weights, mut bias, mut packed_scales) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut bias, mut packed_scales) = (Vec::new(), Vec::new());
+        let mut weights = Weights::new(blocks.len() * groups * width * rows * S::LANES * S::GROUP);
+        let mut packed = weights.iter_mut();
         for &first in &blocks {
             let block = first..first + S::LANES;
             for group in 0..groups {
@@ -71,12 +73,12 @@ impl Kernels {
                     for row in 0..rows {
                         for channel in block.clone() {
                             let kernel = &filters.weights[channel * height * width..];
-                            weights.extend((group * S::GROUP..(group + 1) * S::GROUP).map(|at| {
-                                match at.checked_sub(row) {
-                                    Some(tap) if tap < height => kernel[tap * width + column],
-                                    _ => 0,
+                            let taps = group * S::GROUP..(group + 1) * S::GROUP;
+                            for (at, packed) in taps.zip(&mut packed) {
+                                if let Some(tap) = at.checked_sub(row).filter(|&tap| tap < height) {
+                                    *packed = kernel[tap * width + column];
                                 }
-                            }));
+                            }
                         }
                     }
                 }
@@ -89,25 +91,12 @@ impl Kernels {
             }
         }
         let padding = vec![filters.input_zero_point; channels];
-        Some(Self {
-            window,
-            padding,
-            blocks,
-            weights,
-            bias,
-            scales: packed_scales,
-            rows,
-            groups,
-            group: S::LANES * S::GROUP,
-        })
+        Some(Self { window, padding, blocks, weights, bias, scales: packed_scales, rows, groups })
     }
 
-    /// How many rows of outputs to compute together at most, and what their number is a multiple
-    /// of.
-    pub fn longest_strip(&self, width: usize) -> [usize; 2] {
-        let period = self.rows * self.window.dilations[0];
-        let tiles = (STRIP / (self.columns(width) * self.group)).saturating_sub(self.groups);
-        [tiles.max(1) * period, period]
+    /// What the number of rows of outputs that are computed together is a multiple of.
+    pub fn rows(&self) -> usize {
+        self.rows * self.window.dilations[0]
     }
 
     /// Columns of interleaved groups for so many outputs across.
@@ -141,17 +130,19 @@ impl Kernel for Strip<'_> {
         let size = S::LANES * S::GROUP;
         let rows = to.len() / (width * shape.channels);
         let dilation = kernels.window.dilations[0];
-        // Groups of rows that a tile sees, every second or fourth row.
+        // Groups of rows that a tile sees, every second or fourth row. They lie in a ring.
         let seen = (kernels.groups - 1) * (S::GROUP / 2) + 1;
+        let plane = seen * columns * size;
+        let batch = (INTERLEAVED / (plane * size_of::<S::Element>())).max(BATCH);
+        let batches = kernels.blocks.len().div_ceil(batch);
+        let batch = kernels.blocks.len().div_ceil(batches).next_multiple_of(2);
+        let elements = scratch.elements::<S::Element>(batch * plane);
         for phase in 0..dilation.min(rows) {
-            // The rows of outputs of this phase, and the groups of rows that they see.
+            // The rows of outputs of this phase.
             let outputs = (rows - phase).div_ceil(dilation);
             let tiles = outputs.div_ceil(kernels.rows);
-            let groups = tiles - 1 + seen;
-            let plane = groups * columns * size;
-            let elements = scratch.elements::<S::Element>(BATCH * plane);
-            for batch in (0..kernels.blocks.len()).step_by(BATCH) {
-                let batch = batch..kernels.blocks.len().min(batch + BATCH);
+            for first_block in (0..kernels.blocks.len()).step_by(batch) {
+                let batch = first_block..kernels.blocks.len().min(first_block + batch);
                 let mut interleaved = 0;
                 // All registers of a batch before the next tile: what they read and write is a part of
                 // the same cache lines.
@@ -163,14 +154,15 @@ impl Kernel for Strip<'_> {
                             [(first + phase) * kernels.window.strides[0], group],
                             &kernels.blocks[batch.clone()],
                             [columns, plane],
-                            &mut elements[group * columns * size..],
+                            &mut elements[group % seen * columns * size..],
                         );
                     }
                     interleaved = tile + seen;
                     for (block, plane) in batch.clone().zip(elements.chunks_exact(plane)) {
                         let mut rows = Rows {
                             kernels,
-                            elements: &plane[tile * columns * size..],
+                            elements: plane,
+                            slot: tile % seen,
                             block,
                             columns,
                             width,
@@ -265,7 +257,10 @@ impl Kernels {
 /// The rows of outputs of one tile, for one register of channels.
 struct Rows<'a, E> {
     kernels: &'a Kernels,
+    /// A ring of groups of rows.
     elements: &'a [E],
+    /// Where in the ring the first one is.
+    slot: usize,
     block: usize,
     columns: usize,
     width: usize,
@@ -287,8 +282,9 @@ impl<E> Rows<'_, E> {
         let weights = &kernels.weights[self.block * taps..][..taps];
         let bias = &kernels.bias[self.block * S::LANES..][..S::LANES];
         let scales = &kernels.scales[self.block * S::LANES..][..S::LANES];
-        let last = ((kernels.groups - 1) * (S::GROUP / 2) + 1) * self.columns * size;
-        assert!(R == kernels.rows && C <= COLUMNS && self.elements.len() >= last);
+        let seen = (kernels.groups - 1) * (S::GROUP / 2) + 1;
+        assert!(R == kernels.rows && C <= COLUMNS && self.slot < seen);
+        assert!(self.elements.len() >= seen * self.columns * size);
         let pitch = self.width * self.channels * kernels.window.dilations[0];
         let start = self.first * self.width * self.channels + kernels.blocks[self.block];
         let rows = if R == 2 && self.lower { 2 } else { 1 };
@@ -312,8 +308,8 @@ impl<E> Rows<'_, E> {
         while column < self.width {
             // The last tile ends with the row; it may overlap the one before it.
             let first = column.min(self.width.saturating_sub(C));
-            // SAFETY: a tile reads `groups` groups of rows, every second or fourth row, of which
-            // `elements` holds the last whole row; `columns` counted how far it reaches in a row.
+            // SAFETY: a tile reads `groups` groups of rows, of the `seen` that `elements` holds;
+            // `columns` counted how far it reaches in a row.
             // There are weights for every tap, and a register of biases.
             let sums = unsafe {
                 let at = self.elements.as_ptr().add(first * stride * size);
@@ -364,13 +360,14 @@ impl<E> Rows<'_, E> {
         let size = S::LANES * S::GROUP;
         // Two rows of outputs have a stride of 1, one has 2.
         let step = (3 - R) * size;
-        let (next, dilation) = (self.columns * size * (S::GROUP / 2), window.dilations[1] * size);
-        let mut row = elements;
+        let (row, dilation) = (self.columns * size, window.dilations[1] * size);
+        let seen = (self.kernels.groups - 1) * (S::GROUP / 2) + 1;
+        let mut slot = self.slot;
         // SAFETY: the caller's promise.
         unsafe {
             let mut sums = [[simd.sums(bias); C]; R];
             for _ in 0..self.kernels.groups {
-                let mut at = row;
+                let mut at = elements.add(slot * row);
                 for _ in 0..window.kernel[1] {
                     let mut taps = [simd.weights(weights); R];
                     for r in 1..R {
@@ -385,7 +382,10 @@ impl<E> Rows<'_, E> {
                     }
                     at = at.wrapping_add(dilation);
                 }
-                row = row.wrapping_add(next);
+                slot += S::GROUP / 2;
+                if slot >= seen {
+                    slot -= seen;
+                }
             }
             sums
         }

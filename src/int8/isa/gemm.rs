@@ -1,56 +1,73 @@
 //! Products of a matrix of pixels and a matrix of weights: the inner part of dense convolutions and
 //! of linear layers.
 //!
-//! The outputs are computed in tiles of six or eight pixels by one panel of output channels, whose
+//! The outputs are computed in tiles of five or six pixels by one panel of output channels, whose
 //! accumulators stay in registers while the inputs go by. The arrays of registers are indexed by
 //! constants only once the loops over them are unrolled: anything else would keep them in memory.
 
+use super::scratch::Weights;
 use super::{Kernel, Output, Simd, unrolled};
 use crate::int8::expect_len;
 
-/// Pixels of a tile of a whole panel.
-pub(in crate::int8) const TILE: usize = 6;
-
 /// Pixels of a tile at most.
-const PIXELS: usize = 8;
+const PIXELS: usize = 6;
 
-/// Pixels of a tile of so many registers side by side: as many as there are registers for.
-const fn tallest<S: Simd>(registers: usize) -> usize {
-    if S::PANEL == 4 && registers < 4 { PIXELS } else { TILE }
+/// Pixels of a tile: as many as there are registers for. Narrow panels have no taller ones: the next
+/// tile's products are added up while this one's sums are finished, unless those are too many.
+pub(in crate::int8) const fn tile_pixels<S: Simd>() -> usize {
+    if S::PANEL == 4 { 5 } else { PIXELS }
 }
 
 /// Weights packed for one instruction set.
 #[derive(Debug, Clone)]
 pub(in crate::int8) struct Matrix {
     panels: Vec<Panel>,
-    /// Panel, group of inputs, register, output channel, input.
-    weights: Vec<i8>,
+    /// Panel, segment, group of inputs, register, output channel, input.
+    weights: Weights,
     /// The input's zero point is folded in.
     bias: Vec<i32>,
     scales: Vec<f32>,
+    /// Of a segment.
     groups: usize,
+    segments: usize,
     outputs: usize,
+}
+
+/// Pixels to be multiplied: the inputs of each are some segments of elements.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::int8) struct Pixels<'a, E> {
+    pub elements: &'a [E],
+    pub count: usize,
+    /// Elements from a pixel to the next.
+    pub step: usize,
+    /// Elements from a segment to the next.
+    pub line: usize,
 }
 
 #[derive(Debug, Clone)]
 struct Panel {
-    /// The first output channel.
+    /// Packed output channels before it.
     first: usize,
     registers: usize,
+    /// The first output channel, and how far from it the last register's is: the last register of all
+    /// may overlap the one before it.
+    channel: usize,
+    last: usize,
 }
 
 impl Matrix {
-    /// Packs `weights`, a row an output.
+    /// Packs `weights`, a row an output: `segments` of as many weights each.
     pub fn new<S: Simd>(
         weights: &[i8],
-        inputs: usize,
+        [segments, length]: [usize; 2],
         bias: &[i32],
         scales: &[f32],
         input_zero_point: u8,
     ) -> Self {
         let outputs = bias.len();
+        let inputs = segments * length;
         let row = |output: usize| &weights[output * inputs..][..inputs];
-        let groups = inputs.div_ceil(S::GROUP).max(1);
+        let groups = length.div_ceil(S::GROUP).max(1);
         let zero: i32 = S::element(input_zero_point).into();
         // Panels of even size: a small last one would have too few sums to add to at a time.
         let registers = outputs.div_ceil(S::LANES);
@@ -59,97 +76,116 @@ impl Matrix {
         let channels = registers * S::LANES;
         let mut matrix = Self {
             panels: Vec::new(),
-            weights: vec![0; channels * groups * S::GROUP],
+            weights: Weights::new(channels * segments * groups * S::GROUP),
             bias: vec![0; channels],
             scales: vec![0.0; channels],
             groups,
+            segments,
             outputs,
         };
         let mut first = 0;
         for panel in 0..panels {
             let registers = registers / panels + usize::from(panel < registers % panels);
-            matrix.panels.push(Panel { first, registers });
             let channels = registers * S::LANES;
-            let packed = &mut matrix.weights[first * groups * S::GROUP..];
-            let packed = packed.chunks_exact_mut(channels * S::GROUP).take(groups);
-            for (group, packed) in packed.enumerate() {
-                for (output, packed) in (first..outputs).zip(packed.chunks_exact_mut(S::GROUP)) {
-                    let rest = &row(output)[group * S::GROUP..];
+            let end = outputs.saturating_sub(S::LANES);
+            let channel = first.min(end);
+            let last = (channels - S::LANES).min(end - channel);
+            matrix.panels.push(Panel { first, registers, channel, last });
+            // The output of each lane, where it has one.
+            let output = |lane: usize| {
+                let ahead = (channels - S::LANES - last) * usize::from(lane >= channels - S::LANES);
+                Some(channel + lane - ahead).filter(|&output| output < outputs)
+            };
+            let packed = &mut matrix.weights[first * segments * groups * S::GROUP..];
+            let packed = packed.chunks_exact_mut(channels * S::GROUP).take(segments * groups);
+            for (at, packed) in packed.enumerate() {
+                let (segment, group) = (at / groups, at % groups);
+                for (lane, packed) in packed.chunks_exact_mut(S::GROUP).enumerate() {
+                    let Some(output) = output(lane) else { break };
+                    let rest = &row(output)[segment * length..][group * S::GROUP..length];
                     match rest.get(..S::GROUP) {
                         Some(weights) => packed.copy_from_slice(weights),
                         None => packed[..rest.len()].copy_from_slice(rest),
                     }
                 }
             }
+            for lane in 0..channels {
+                let Some(output) = output(lane) else { break };
+                let sum: i32 = row(output).iter().map(|&weight| i32::from(weight)).sum();
+                matrix.bias[first + lane] = bias[output].wrapping_sub(zero * sum);
+                matrix.scales[first + lane] = scales[output];
+            }
             first += channels;
-        }
-        for output in 0..outputs {
-            let sum: i32 = row(output).iter().map(|&weight| i32::from(weight)).sum();
-            matrix.bias[output] = bias[output].wrapping_sub(zero * sum);
-            matrix.scales[output] = scales[output];
         }
         matrix
     }
 
-    /// The length of a row of elements: the inputs, filled up to whole groups. What it is filled
+    /// The length of a segment of elements: the inputs, filled up to whole groups. What it is filled
     /// with does not matter.
-    pub fn row<S: Simd>(&self) -> usize {
+    pub fn segment<S: Simd>(&self) -> usize {
         self.groups * S::GROUP
+    }
+
+    /// The length of all segments.
+    pub fn row<S: Simd>(&self) -> usize {
+        self.segments * self.segment::<S>()
     }
 
     /// How many elements the weights of a panel become, where they do.
     pub fn wide<S: Simd>(&self) -> usize {
-        if S::WIDENS { self.groups * S::PANEL * S::LANES * S::GROUP } else { 0 }
+        if S::WIDENS { self.row::<S>() * S::PANEL * S::LANES } else { 0 }
     }
 
-    /// Multiplies rows of elements. Output and residual have `stride` bytes a pixel, the first of
+    /// Multiplies pixels. Output and residual have `stride` bytes a pixel, the first of
     /// which is the first output's. `wide` is room for [`Matrix::wide`] elements.
     #[inline(always)]
     #[expect(clippy::too_many_arguments, reason = "the buffers differ from call to call")]
     pub fn multiply<S: Simd>(
         &self,
         simd: S,
-        elements: &[S::Element],
+        pixels: Pixels<S::Element>,
         wide: &mut [S::Element],
         output: &Output,
         stride: usize,
         residual: Option<&[u8]>,
         to: &mut [u8],
     ) {
-        if self.outputs == 0 || elements.is_empty() {
+        if self.outputs == 0 || pixels.count == 0 {
             return;
         }
-        let row = self.row::<S>();
-        let pixels = elements.len() / row;
-        expect_len("rows", elements.len(), pixels * row);
-        assert!(to.len() >= (pixels - 1) * stride + self.outputs);
+        let last = (pixels.count - 1) * pixels.step + (self.segments - 1) * pixels.line;
+        assert!(pixels.elements.len() >= last + self.segment::<S>());
+        assert!(to.len() >= (pixels.count - 1) * stride + self.outputs);
         assert_eq!(residual.is_some(), output.residual.is_some());
         assert!(residual.is_none_or(|residual| residual.len() >= to.len()));
         for panel in &self.panels {
             let weights = &self.weights[panel.first * self.row::<S>()..];
             if S::WIDENS {
-                let count = self.groups * panel.registers * S::LANES * S::GROUP;
+                let count = self.row::<S>() * panel.registers * S::LANES;
                 assert!(weights.len() >= count && wide.len() >= count);
                 // SAFETY: both hold as many.
                 unsafe { simd.widen(weights.as_ptr(), wide.as_mut_ptr(), count) };
             }
             let tiles = Tiles {
-                pixels,
+                pixels: pixels.count,
                 groups: self.groups,
+                segments: self.segments,
                 weights: weights.as_ptr(),
                 wide: wide.as_ptr().cast(),
                 bias: self.bias[panel.first..].as_ptr(),
                 scales: self.scales[panel.first..].as_ptr(),
-                elements: elements.as_ptr().cast(),
-                row,
+                elements: pixels.elements.as_ptr().cast(),
+                step: pixels.step,
+                line: pixels.line,
                 output,
                 stride,
-                valid: (self.outputs - panel.first).min(panel.registers * S::LANES),
+                last: panel.last,
+                valid: self.outputs.min(S::LANES),
                 residual: match residual {
-                    Some(residual) => residual[panel.first..].as_ptr(),
+                    Some(residual) => residual[panel.channel..].as_ptr(),
                     None => std::ptr::null(),
                 },
-                to: to[panel.first..].as_mut_ptr(),
+                to: to[panel.channel..].as_mut_ptr(),
             };
             match (panel.registers, residual.is_some()) {
                 (1, false) => simd.run(Panelled::<1, false>(tiles)),
@@ -167,7 +203,8 @@ impl Matrix {
     /// Multiplies one row of elements to real numbers.
     #[inline(always)]
     pub fn multiply_to_floats<S: Simd>(&self, simd: S, elements: &[S::Element], to: &mut [f32]) {
-        expect_len("row", elements.len(), self.row::<S>());
+        expect_len("row", elements.len(), self.segment::<S>());
+        assert_eq!(self.segments, 1);
         expect_len("outputs", to.len(), self.outputs);
         for panel in &self.panels {
             let weights = &self.weights[panel.first * self.row::<S>()..];
@@ -182,8 +219,8 @@ impl Matrix {
                         let row = elements.as_ptr();
                         let (weights, bias) = (weights.as_ptr(), bias.as_ptr());
                         let load = |at: usize| simd.weights(weights.add(at));
-                        let [sums] =
-                            tile::<S, 1, $registers>(simd, self.groups, row, 0, load, bias);
+                        let size = [1, self.groups];
+                        let [sums] = tile::<S, 1, $registers>(simd, size, row, [0, 0], load, bias);
                         for (r, sum) in sums.into_iter().enumerate() {
                             let scale = simd.floats(scales.as_ptr().add(r * S::LANES));
                             simd.store_floats(sum, scale, floats.as_mut_ptr().add(r * S::LANES));
@@ -197,16 +234,22 @@ impl Matrix {
                     _ => panel!(4),
                 }
             }
-            let valid = (self.outputs - panel.first).min(panel.registers * S::LANES);
-            to[panel.first..][..valid].copy_from_slice(&floats[..valid]);
+            let valid = self.outputs.min(S::LANES);
+            for r in 0..panel.registers {
+                let channel = if r + 1 < panel.registers { r * S::LANES } else { panel.last };
+                to[panel.channel + channel..][..valid]
+                    .copy_from_slice(&floats[r * S::LANES..][..valid]);
+            }
         }
     }
 }
 
-/// The tiles of a panel. The pointers hold `pixels` rows of elements, `valid` bytes of each pixel, and
-/// what the panel needs.
+/// The tiles of a panel. The pointers hold the elements of `pixels` pixels, their bytes, and what the
+/// panel needs.
 struct Tiles<'a> {
     pixels: usize,
+    segments: usize,
+    /// Of a segment.
     groups: usize,
     weights: *const i8,
     /// The weights as elements, where the instruction set wants them so.
@@ -214,11 +257,15 @@ struct Tiles<'a> {
     bias: *const i32,
     scales: *const f32,
     elements: *const (),
-    /// Elements from a row to the next.
-    row: usize,
+    /// Elements from a pixel to the next.
+    step: usize,
+    /// Elements from a segment to the next.
+    line: usize,
     output: &'a Output,
     stride: usize,
-    /// Channels to be stored.
+    /// The last register's first channel.
+    last: usize,
+    /// Channels of a register: fewer than `LANES` if there are no more.
     valid: usize,
     residual: *const u8,
     to: *mut u8,
@@ -237,7 +284,7 @@ impl<const R: usize, const ADD: bool> Kernel for Panelled<'_, R, ADD> {
         }
         let Self(mut tiles) = self;
         // Tiles of even size: fewer registers idle than in a small last one.
-        let count = tiles.pixels.div_ceil(tallest::<S>(R));
+        let count = tiles.pixels.div_ceil(tile_pixels::<S>());
         for i in 0..count {
             let pixels = tiles.pixels / count + usize::from(i < tiles.pixels % count);
             // SAFETY: the tiles have `pixels` rows together.
@@ -248,14 +295,12 @@ impl<const R: usize, const ADD: bool> Kernel for Panelled<'_, R, ADD> {
                     3 => tiles.tile::<S, ADD, 3, R>(simd),
                     4 => tiles.tile::<S, ADD, 4, R>(simd),
                     5 => tiles.tile::<S, ADD, 5, R>(simd),
-                    6 => tiles.tile::<S, ADD, 6, R>(simd),
-                    _ if const { tallest::<S>(R) == TILE } => unreachable!(),
-                    7 => tiles.tile::<S, ADD, 7, R>(simd),
-                    _ => tiles.tile::<S, ADD, 8, R>(simd),
+                    _ if const { tile_pixels::<S>() == 5 } => unreachable!(),
+                    _ => tiles.tile::<S, ADD, 6, R>(simd),
                 }
             }
             tiles.elements =
-                tiles.elements.cast::<S::Element>().wrapping_add(pixels * tiles.row).cast();
+                tiles.elements.cast::<S::Element>().wrapping_add(pixels * tiles.step).cast();
             tiles.residual = tiles.residual.wrapping_add(pixels * tiles.stride);
             tiles.to = tiles.to.wrapping_add(pixels * tiles.stride);
         }
@@ -277,7 +322,8 @@ impl Tiles<'_> {
                 }
             };
             let elements = self.elements.cast();
-            let sums = tile::<S, P, R>(simd, self.groups, elements, self.row, load, self.bias);
+            let (size, steps) = ([self.segments, self.groups], [self.step, self.line]);
+            let sums = tile::<S, P, R>(simd, size, elements, steps, load, self.bias);
             let mut scales = [simd.floats(self.scales); R];
             for r in 1..R {
                 scales[r] = simd.floats(self.scales.add(r * S::LANES));
@@ -297,15 +343,16 @@ impl Tiles<'_> {
                         let (p, r) = (at / R, at % R);
                         four[j] = sums[p][r];
                         of[j] = scales[r];
-                        residual[j] = $residual.wrapping_add(p * $stride + r * S::LANES);
-                        to[j] = $to.wrapping_add(p * $stride + r * S::LANES);
+                        let channel = if r + 1 < R { r * S::LANES } else { self.last };
+                        residual[j] = $residual.wrapping_add(p * $stride + channel);
+                        to[j] = $to.wrapping_add(p * $stride + channel);
                     });
                     // SAFETY: each pixel has R registers of bytes.
                     unsafe { self.output.finish::<S, ADD>(simd, four, of, limits, residual, to) };
                 })
             };
         }
-        if self.valid == R * S::LANES {
+        if self.valid == S::LANES {
             store!(self.residual, self.to, self.stride);
         } else {
             let mut edge = Edge::new();
@@ -313,23 +360,23 @@ impl Tiles<'_> {
                 // SAFETY: the caller's promise: there are `valid` bytes a pixel.
                 unsafe { edge.load(self.residual, self.stride, self.valid, P) };
             }
-            store!(edge.residual.as_ptr(), edge.to.as_mut_ptr(), 64);
+            store!(edge.residual.as_ptr(), edge.to.as_mut_ptr(), 16);
             // SAFETY: likewise.
             unsafe { edge.store(self.to, self.stride, self.valid, P) };
         }
     }
 }
 
-/// Whole registers in place of pixels that have fewer channels.
+/// A whole register in place of pixels that have fewer channels.
 struct Edge {
-    residual: [u8; 64 * PIXELS],
-    to: [u8; 64 * PIXELS],
+    residual: [u8; 16 * PIXELS],
+    to: [u8; 16 * PIXELS],
 }
 
 impl Edge {
     #[inline(always)]
     fn new() -> Self {
-        Self { residual: [0; 64 * PIXELS], to: [0; 64 * PIXELS] }
+        Self { residual: [0; 16 * PIXELS], to: [0; 16 * PIXELS] }
     }
 
     /// # Safety
@@ -338,7 +385,7 @@ impl Edge {
         for p in 0..pixels {
             // SAFETY: as above.
             let bytes = unsafe { std::slice::from_raw_parts(from.add(p * stride), valid) };
-            self.residual[p * 64..][..valid].copy_from_slice(bytes);
+            self.residual[p * 16..][..valid].copy_from_slice(bytes);
         }
     }
 
@@ -348,7 +395,7 @@ impl Edge {
         for p in 0..pixels {
             // SAFETY: as above.
             let bytes = unsafe { std::slice::from_raw_parts_mut(to.add(p * stride), valid) };
-            bytes.copy_from_slice(&self.to[p * 64..][..valid]);
+            bytes.copy_from_slice(&self.to[p * 16..][..valid]);
         }
     }
 }
@@ -356,14 +403,15 @@ impl Edge {
 /// The accumulators of `P` pixels by `R` registers of output channels.
 ///
 /// # Safety
-/// As for [`Simd`]: `elements` holds `P` rows of `groups` groups, `row` elements apart; `load` gives
-/// the weights from any of `groups` times `R` registers, `bias` holds `R` registers.
+/// As for [`Simd`]: `elements` holds `P` pixels, `step` elements apart, of some segments, `line` elements
+/// apart, of some groups; `load` gives the weights from any of as many times `R` registers, `bias`
+/// holds `R` registers.
 #[inline(always)]
 unsafe fn tile<S: Simd, const P: usize, const R: usize>(
     simd: S,
-    groups: usize,
+    [segments, groups]: [usize; 2],
     elements: *const S::Element,
-    row: usize,
+    [step, line]: [usize; 2],
     load: impl Fn(usize) -> S::Operand,
     bias: *const i32,
 ) -> [[S::Sum; R]; P] {
@@ -376,19 +424,26 @@ unsafe fn tile<S: Simd, const P: usize, const R: usize>(
         let mut sums = [start; P];
         let mut pixels = [elements; P];
         for p in 1..P {
-            pixels[p] = opaque(elements.add(p * row));
+            pixels[p] = opaque(elements.add(p * step));
         }
-        for group in 0..groups {
-            let at = group * R * S::LANES * S::GROUP;
-            let mut weights = [load(at); R];
-            for r in 1..R {
-                weights[r] = load(at + r * S::LANES * S::GROUP);
+        // Elements that are not the bytes themselves are gathered, to one segment.
+        let segments = if S::elements(&[]).is_some() { segments } else { 1 };
+        for segment in 0..segments {
+            for group in 0..groups {
+                let at = (segment * groups + group) * R * S::LANES * S::GROUP;
+                let mut weights = [load(at); R];
+                for r in 1..R {
+                    weights[r] = load(at + r * S::LANES * S::GROUP);
+                }
+                for p in 0..P {
+                    let element = simd.broadcast(pixels[p].add(group * S::GROUP));
+                    for r in 0..R {
+                        sums[p][r] = simd.dot(sums[p][r], element, weights[r]);
+                    }
+                }
             }
             for p in 0..P {
-                let element = simd.broadcast(pixels[p].add(group * S::GROUP));
-                for r in 0..R {
-                    sums[p][r] = simd.dot(sums[p][r], element, weights[r]);
-                }
+                pixels[p] = pixels[p].wrapping_add(line);
             }
         }
         sums

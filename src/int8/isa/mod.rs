@@ -36,7 +36,7 @@ use super::arithmetic::Adder;
 use crate::error::{Error, Result};
 
 pub(super) use depthwise::{Kernels, Strip};
-pub(super) use gemm::{Matrix, TILE};
+pub(super) use gemm::{Matrix, Pixels, tile_pixels};
 use scratch::Integer;
 pub(super) use scratch::Scratch;
 
@@ -261,7 +261,7 @@ pub(in crate::int8) trait Simd: Copy + Send + Sync {
     const LANES: usize;
     /// Inputs of a group: 2 or 4.
     const GROUP: usize;
-    /// Registers side by side in a tile: 4 where 24 sums fit in the registers, 2 where 12 do.
+    /// Registers side by side in a tile: 4 where 20 sums fit in the registers, 2 where 12 do.
     const PANEL: usize;
     /// Whether loading weights takes more than a load, so that they are better made elements once for
     /// several tiles.

@@ -1,9 +1,10 @@
 //! Memory that a thread keeps from one run to the next.
 
 use std::cell::RefCell;
+use std::ops::{Deref, DerefMut};
 
 /// A cache line.
-#[derive(Clone, Copy)]
+#[derive(Debug, Clone, Copy)]
 #[repr(align(64))]
 struct Line {
     _bytes: [u8; 64],
@@ -43,6 +44,34 @@ impl Scratch {
         // SAFETY: any bits are a value of an integer.
         let (_, elements, _) = unsafe { self.0.align_to_mut::<E>() };
         &mut elements[..count]
+    }
+}
+
+/// Packed weights, from a cache line's beginning: a register that lies in two lines takes two loads.
+#[derive(Debug, Clone)]
+pub(super) struct Weights(Vec<Line>);
+
+impl Weights {
+    /// So many weights of 0, and what else the last line holds.
+    pub fn new(count: usize) -> Self {
+        Self(vec![Line { _bytes: [0; 64] }; count.div_ceil(64)])
+    }
+}
+
+impl Deref for Weights {
+    type Target = [i8];
+
+    #[inline(always)]
+    fn deref(&self) -> &[i8] {
+        // SAFETY: any bits are a value of an integer.
+        unsafe { self.0.align_to::<i8>().1 }
+    }
+}
+
+impl DerefMut for Weights {
+    fn deref_mut(&mut self) -> &mut [i8] {
+        // SAFETY: any bits are a value of an integer.
+        unsafe { self.0.align_to_mut::<i8>().1 }
     }
 }
 
