@@ -156,26 +156,23 @@ impl Kernel for Run<'_> {
                     let end = (count - 1) * step + (dense.segments - 1) * line + segment;
                     (elements.len() >= end).then_some(Pixels { elements, count, step, line })
                 });
-                match lying {
-                    Some(pixels) => {
-                        let wide = scratch.elements(wide);
-                        matrix.multiply(simd, pixels, wide, output, stride, residual, to);
+                let gathered = if lying.is_some() { 0 } else { count * row };
+                let [elements, wide] = scratch.two(gathered, wide);
+                match at {
+                    _ if gathered == 0 => {}
+                    Some(at) if dense.segments == 1 && row == shape.channels => {
+                        convert(simd, &input[at..][..gathered], elements);
                     }
-                    None => {
-                        let [elements, wide] = scratch.two(count * row, wide);
-                        match at {
-                            Some(at) if dense.segments == 1 && row == shape.channels => {
-                                convert(simd, &input[at..][..count * row], elements);
-                            }
-                            _ => {
-                                let place = [group, first + done, width];
-                                dense.gather(simd, input, shape, place, [row, segment], elements);
-                            }
-                        }
-                        let pixels = Pixels { elements, count, step: row, line: segment };
-                        matrix.multiply(simd, pixels, wide, output, stride, residual, to);
+                    _ => {
+                        let place = [group, first + done, width];
+                        dense.gather(simd, input, shape, place, [row, segment], elements);
                     }
                 }
+                let pixels = match lying {
+                    Some(pixels) => pixels,
+                    None => Pixels { elements, count, step: row, line: segment },
+                };
+                matrix.multiply(simd, pixels, wide, output, stride, residual, to);
             }
             done += count;
         }

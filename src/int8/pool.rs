@@ -257,17 +257,34 @@ impl Kernel for GlobalAverage<'_> {
         let pixels = self.shape.pixels();
         let scale = from.scale / (to.scale * pixels as f32);
         let zero = pixels as i32 * i32::from(from.zero_point);
-        for (block, output) in self.output.chunks_mut(BLOCK).enumerate() {
-            let mut sums = [-zero; BLOCK];
-            for pixel in self.input.chunks_exact(self.shape.channels) {
-                let bytes = &pixel[block * BLOCK..][..output.len()];
-                for (sum, &byte) in sums.iter_mut().zip(bytes) {
-                    *sum += i32::from(byte);
-                }
+        let requantize =
+            |sum: i32| arithmetic::requantize(sum - zero, scale, to.zero_point, Clamp::NONE);
+        let channels = self.shape.channels;
+        let Some(last) = channels.checked_sub(BLOCK) else {
+            for (channel, byte) in self.output.iter_mut().enumerate() {
+                let [sum] = sums(self.input, channels, channel);
+                *byte = requantize(sum);
             }
-            for (byte, sum) in output.iter_mut().zip(sums) {
-                *byte = arithmetic::requantize(sum, scale, to.zero_point, Clamp::NONE);
+            return;
+        };
+        // The last block ends with the channels; it may overlap the one before it.
+        for first in (0..channels).step_by(BLOCK).map(|first| first.min(last)) {
+            let sums: [i32; BLOCK] = sums(self.input, channels, first);
+            for (byte, sum) in self.output[first..].iter_mut().zip(sums) {
+                *byte = requantize(sum);
             }
         }
     }
+}
+
+/// Sums of `N` channels over all pixels; of a number that the compiler knows, they stay in registers.
+#[inline(always)]
+fn sums<const N: usize>(input: &[u8], channels: usize, first: usize) -> [i32; N] {
+    let mut sums = [0; N];
+    for pixel in input.chunks_exact(channels) {
+        for (sum, &byte) in sums.iter_mut().zip(&pixel[first..][..N]) {
+            *sum += i32::from(byte);
+        }
+    }
+    sums
 }

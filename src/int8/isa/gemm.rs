@@ -49,9 +49,10 @@ struct Panel {
     /// Packed output channels before it.
     first: usize,
     registers: usize,
-    /// The first output channel, and how far from it the last register's is: the last register of all
-    /// may overlap the one before it.
+    /// The first output channel.
     channel: usize,
+    /// How far from it that of the last register is: the last register of all may overlap the one
+    /// before it.
     last: usize,
 }
 
@@ -136,8 +137,8 @@ impl Matrix {
         if S::WIDENS { self.row::<S>() * S::PANEL * S::LANES } else { 0 }
     }
 
-    /// Multiplies pixels. Output and residual have `stride` bytes a pixel, the first of
-    /// which is the first output's. `wide` is room for [`Matrix::wide`] elements.
+    /// Multiplies pixels. Output and residual have `stride` bytes a pixel, the first of which is the first
+    /// output's. `wide` is room for [`Matrix::wide`] elements.
     #[inline(always)]
     #[expect(clippy::too_many_arguments, reason = "the buffers differ from call to call")]
     pub fn multiply<S: Simd>(
@@ -263,7 +264,7 @@ struct Tiles<'a> {
     line: usize,
     output: &'a Output,
     stride: usize,
-    /// The last register's first channel.
+    /// How far from the first channel that of the last register is.
     last: usize,
     /// Channels of a register: fewer than `LANES` if there are no more.
     valid: usize,
