@@ -136,8 +136,11 @@ fn a_missing_library_is_one_line_where_networks_are_loaded_side_by_side() {
     let out = tempfile::tempdir().unwrap();
     let mut arguments = vec!["units", "--class", "tabby cat", "--images", folder];
     arguments.extend(["--out", out.path().to_str().unwrap(), "--threads", "2", "--backend", "ort"]);
-    let line = failure_of(&arguments, Path::new("/no/such/libonnxruntime.so"));
-    assert!(line.contains("/no/such/libonnxruntime.so"), "{line}");
+    // Whether two of them ask for the library at once is a matter of luck.
+    for _ in 0..8 {
+        let line = failure_of(&arguments, Path::new("/no/such/libonnxruntime.so"));
+        assert!(line.contains("/no/such/libonnxruntime.so"), "{line}");
+    }
 }
 
 #[test]

@@ -102,16 +102,15 @@ impl Dense {
         }
         let (y, x) = (first / width, first % width);
         let [rows, columns] = [window.inside(0, shape.height), window.inside(1, shape.width)];
-        let end = match rows.contains(&y) {
-            true if x < columns.start => columns.start,
-            true if x < columns.end => columns.end,
-            _ => width,
-        };
-        let at = (rows.contains(&y) && columns.contains(&x)).then(|| {
+        let (end, at) = if !rows.contains(&y) || x >= columns.end {
+            (width, None)
+        } else if x < columns.start {
+            (columns.start, None)
+        } else {
             let row = y * window.strides[0] - window.pads[0];
             let column = x * window.strides[1] - window.pads[1];
-            (row * shape.width + column) * shape.channels
-        });
+            (columns.end, Some((row * shape.width + column) * shape.channels))
+        };
         (pixels.min(end - x), at)
     }
 }
@@ -159,7 +158,7 @@ impl Kernel for Run<'_> {
                 let gathered = if lying.is_some() { 0 } else { count * row };
                 let [elements, wide] = scratch.two(gathered, wide);
                 match at {
-                    _ if gathered == 0 => {}
+                    _ if lying.is_some() => {}
                     Some(at) if dense.segments == 1 && row == shape.channels => {
                         convert(simd, &input[at..][..gathered], elements);
                     }

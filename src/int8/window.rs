@@ -37,11 +37,17 @@ impl Window {
         Ok(())
     }
 
+    /// From the window's first to its last row (0) or pixel (1), both counted.
+    #[inline(always)]
+    pub(super) fn extent(&self, axis: usize) -> usize {
+        (self.kernel[axis] - 1) * self.dilations[axis] + 1
+    }
+
     /// How many places the window has, down and across.
     pub(super) fn places(&self, shape: Shape) -> [usize; 2] {
         [shape.height, shape.width].iter().enumerate().fold([0, 0], |mut places, (axis, &size)| {
             let padded = size + self.pads[axis] + self.pads[axis + 2];
-            let extent = (self.kernel[axis] - 1) * self.dilations[axis] + 1;
+            let extent = self.extent(axis);
             places[axis] = if padded < extent || size == 0 {
                 0
             } else {
@@ -62,8 +68,7 @@ impl Window {
     #[inline(always)]
     pub(super) fn inside(&self, axis: usize, size: usize) -> Range<usize> {
         let (pad, stride) = (self.pads[axis], self.strides[axis]);
-        let extent = (self.kernel[axis] - 1) * self.dilations[axis] + 1;
-        let end = (size + pad).checked_sub(extent).map_or(0, |last| last / stride + 1);
+        let end = (size + pad).checked_sub(self.extent(axis)).map_or(0, |last| last / stride + 1);
         pad.div_ceil(stride)..end
     }
 

@@ -21,56 +21,18 @@ impl Avx512Vnni {
     }
 }
 
-/// The order that transposes four quarters of four 32-bit values.
-#[inline]
-#[target_feature(enable = "avx512f")]
-fn quarters() -> __m512i {
-    _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15)
-}
-
-/// 16 bytes of each of four rows to 16 groups of one of each.
-///
-/// # Safety
-/// The rows are valid for 16 bytes, `to` for 64.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
-unsafe fn transpose(rows: [*const u8; 4], to: *mut u8) {
-    let columns = _mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
-    // Four bytes of each row to a quarter, and there those of each column together. Of these shuffles
-    // the compiler would make others, which take longer.
-    // SAFETY: the caller's promise.
-    unsafe {
-        asm!(
-            "vmovdqu {all:x}, [{a}]",
-            "vinserti32x4 {all}, {all}, [{b}], 1",
-            "vinserti32x4 {all}, {all}, [{c}], 2",
-            "vinserti32x4 {all}, {all}, [{d}], 3",
-            "vpermd {all}, {quarters}, {all}",
-            "vpshufb {all}, {all}, {columns}",
-            "vmovdqu64 [{to}], {all}",
-            a = in(reg) rows[0],
-            b = in(reg) rows[1],
-            c = in(reg) rows[2],
-            d = in(reg) rows[3],
-            quarters = in(zmm_reg) quarters(),
-            columns = in(zmm_reg) _mm512_broadcast_i32x4(columns),
-            to = in(reg) to,
-            all = out(zmm_reg) _,
-            options(nostack, preserves_flags)
-        );
-    }
-}
-
-/// The same for 32 bytes of each row.
+/// 32 bytes of each of four rows to 32 groups of one of each.
 ///
 /// # Safety
 /// The rows are valid for 32 bytes, both of `to` for 64.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
-unsafe fn transpose_two(rows: [*const u8; 4], to: [*mut u8; 2]) {
+unsafe fn transpose(rows: [*const u8; 4], to: [*mut u8; 2]) {
     let columns = _mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
     let left = _mm512_setr_epi32(0, 8, 16, 24, 1, 9, 17, 25, 2, 10, 18, 26, 3, 11, 19, 27);
     let right = _mm512_add_epi32(left, _mm512_set1_epi32(4));
+    // Four bytes of each row to a quarter, and there those of each column together. Of these shuffles
+    // the compiler would make others, which take longer.
     // SAFETY: the caller's promise.
     unsafe {
         asm!(
@@ -143,13 +105,22 @@ impl Simd for Avx512Vnni {
     #[inline(always)]
     unsafe fn interleave(self, pixels: [*const u8; 4], to: *mut u8) {
         unsafe {
-            transpose(pixels, to);
+            let a = _mm_loadu_si128(pixels[0].cast());
+            let b = _mm_loadu_si128(pixels[1].cast());
+            let c = _mm_loadu_si128(pixels[2].cast());
+            let d = _mm_loadu_si128(pixels[3].cast());
+            let (upper, lower) = (_mm_unpacklo_epi8(a, b), _mm_unpacklo_epi8(c, d));
+            _mm_storeu_si128(to.cast(), _mm_unpacklo_epi16(upper, lower));
+            _mm_storeu_si128(to.add(16).cast(), _mm_unpackhi_epi16(upper, lower));
+            let (upper, lower) = (_mm_unpackhi_epi8(a, b), _mm_unpackhi_epi8(c, d));
+            _mm_storeu_si128(to.add(32).cast(), _mm_unpacklo_epi16(upper, lower));
+            _mm_storeu_si128(to.add(48).cast(), _mm_unpackhi_epi16(upper, lower));
         }
     }
 
     #[inline(always)]
     unsafe fn interleave_two(self, pixels: [*const u8; 4], to: [*mut u8; 2]) {
-        unsafe { transpose_two(pixels, to) }
+        unsafe { transpose(pixels, to) }
     }
 
     #[inline(always)]
@@ -229,7 +200,8 @@ impl Simd for Avx512Vnni {
             let bytes = _mm512_packus_epi16(first, second);
             let bytes = _mm512_min_epu8(_mm512_max_epu8(bytes, lowest), highest);
             // Each quarter holds 4 bytes of every sum in turn.
-            let bytes = _mm512_permutexvar_epi32(quarters(), bytes);
+            let order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+            let bytes = _mm512_permutexvar_epi32(order, bytes);
             _mm_storeu_si128(to[0].cast(), _mm512_castsi512_si128(bytes));
             _mm_storeu_si128(to[1].cast(), _mm512_extracti32x4_epi32::<1>(bytes));
             _mm_storeu_si128(to[2].cast(), _mm512_extracti32x4_epi32::<2>(bytes));

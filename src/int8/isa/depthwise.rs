@@ -101,8 +101,13 @@ impl Kernels {
 
     /// Columns of interleaved groups for so many outputs across.
     fn columns(&self, width: usize) -> usize {
-        let span = (self.window.kernel[1] - 1) * self.window.dilations[1];
-        (width.max(COLUMNS) - 1) * self.window.strides[1] + span + 1
+        (width.max(COLUMNS) - 1) * self.window.strides[1] + self.window.extent(1)
+    }
+
+    /// Groups from the first to the last that a tile sees; of groups of four rows it sees every second.
+    #[inline(always)]
+    fn seen<S: Simd>(&self) -> usize {
+        (self.groups - 1) * (S::GROUP / 2) + 1
     }
 }
 
@@ -130,8 +135,8 @@ impl Kernel for Strip<'_> {
         let size = S::LANES * S::GROUP;
         let rows = to.len() / (width * shape.channels);
         let dilation = kernels.window.dilations[0];
-        // Groups of rows that a tile sees, every second or fourth row. They lie in a ring.
-        let seen = (kernels.groups - 1) * (S::GROUP / 2) + 1;
+        // The groups of rows that a tile sees lie in a ring.
+        let seen = kernels.seen::<S>();
         let plane = seen * columns * size;
         let batch = (INTERLEAVED / (plane * size_of::<S::Element>())).max(BATCH);
         let batches = kernels.blocks.len().div_ceil(batch);
@@ -282,7 +287,7 @@ impl<E> Rows<'_, E> {
         let weights = &kernels.weights[self.block * taps..][..taps];
         let bias = &kernels.bias[self.block * S::LANES..][..S::LANES];
         let scales = &kernels.scales[self.block * S::LANES..][..S::LANES];
-        let seen = (kernels.groups - 1) * (S::GROUP / 2) + 1;
+        let seen = kernels.seen::<S>();
         assert!(R == kernels.rows && C <= COLUMNS && self.slot < seen);
         assert!(self.elements.len() >= seen * self.columns * size);
         let pitch = self.width * self.channels * kernels.window.dilations[0];
@@ -309,8 +314,8 @@ impl<E> Rows<'_, E> {
             // The last tile ends with the row; it may overlap the one before it.
             let first = column.min(self.width.saturating_sub(C));
             // SAFETY: a tile reads `groups` groups of rows, of the `seen` that `elements` holds;
-            // `columns` counted how far it reaches in a row.
-            // There are weights for every tap, and a register of biases.
+            // `columns` counted how far it reaches in a row. There are weights for every tap, and a
+            // register of biases.
             let sums = unsafe {
                 let at = self.elements.as_ptr().add(first * stride * size);
                 self.sums::<S, R, C>(simd, at, weights.as_ptr(), bias.as_ptr())
@@ -361,7 +366,7 @@ impl<E> Rows<'_, E> {
         // Two rows of outputs have a stride of 1, one has 2.
         let step = (3 - R) * size;
         let (row, dilation) = (self.columns * size, window.dilations[1] * size);
-        let seen = (self.kernels.groups - 1) * (S::GROUP / 2) + 1;
+        let seen = self.kernels.seen::<S>();
         let mut slot = self.slot;
         // SAFETY: the caller's promise.
         unsafe {

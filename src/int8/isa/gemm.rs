@@ -12,8 +12,8 @@ use crate::int8::expect_len;
 /// Pixels of a tile at most.
 const PIXELS: usize = 6;
 
-/// Pixels of a tile: as many as there are registers for. Narrow panels have no taller ones: the next
-/// tile's products are added up while this one's sums are finished, unless those are too many.
+/// Pixels of a tile. There may be registers for more than 20 sums, but while a tile's sums are finished
+/// the next one's products are added up, which takes longer where they are more.
 pub(in crate::int8) const fn tile_pixels<S: Simd>() -> usize {
     if S::PANEL == 4 { 5 } else { PIXELS }
 }

@@ -1,4 +1,4 @@
-//! Memory that a thread keeps from one run to the next.
+//! Memory in whole cache lines: what a thread keeps from one run to the next, and packed weights.
 
 use std::cell::RefCell;
 use std::ops::{Deref, DerefMut};

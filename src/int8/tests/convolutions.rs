@@ -201,7 +201,7 @@ fn depthwise_convolutions_of_the_usual_kinds() {
 }
 
 #[test]
-fn depthwise_convolutions_of_more_rows_than_one_strip() {
+fn depthwise_convolutions_of_more_channels_than_are_interleaved_together() {
     for (stride, dilation) in [(1, 1), (2, 1), (1, 2)] {
         let window = Window {
             kernel: [5, 3],
@@ -209,17 +209,18 @@ fn depthwise_convolutions_of_more_rows_than_one_strip() {
             dilations: [dilation; 2],
             pads: [2, 1, 1, 0],
         };
-        let (height, width, inputs) = (61, 70, 24);
-        compare(Case {
-            seed: 5,
-            height,
-            width,
-            inputs,
-            outputs: 24,
-            groups: 24,
-            window,
-            residual: true,
-        });
+        for (channels, residual) in [(24, true), (24, false), (150, false)] {
+            compare(Case {
+                seed: 5,
+                height: 61,
+                width: 70,
+                inputs: channels,
+                outputs: channels,
+                groups: channels,
+                window,
+                residual,
+            });
+        }
     }
 }
 
@@ -232,6 +233,8 @@ fn dense_convolutions_with_padding_strides_and_dilations() {
         (4, 20, 1),
         (16, 16, 1),
         (17, 9, 1),
+        // More weights than are multiplied with inputs where they lie.
+        (48, 48, 1),
         (6, 4, 2),
         (8, 16, 8),
         (12, 24, 4),
