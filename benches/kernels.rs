@@ -5,8 +5,8 @@
 //! instruction set.
 
 use camlive::int8::{
-    AddSpec, Clamp, Convolution, ConvolutionSpec, FullyConnected, FullyConnectedSpec, Isa, Operand,
-    Quantization, Residual, Shape, Window,
+    AddSpec, Clamp, Convolution, ConvolutionSpec, Expanded, FullyConnected, FullyConnectedSpec,
+    Isa, Operand, Quantization, Residual, Shape, Window,
 };
 use divan::Bencher;
 use divan::counter::ItemsCount;
@@ -42,8 +42,8 @@ const fn layer(size: usize, inputs: usize, outputs: usize, kernel: usize, stride
     Layer { size, inputs, outputs, kernel, stride }
 }
 
-fn bench(bencher: Bencher, layer: Layer, groups: usize, residual: bool) {
-    let Layer { size, inputs, outputs, kernel, stride } = layer;
+fn convolution(layer: Layer, groups: usize, input: Quantization, residual: bool) -> Convolution {
+    let Layer { inputs, outputs, kernel, stride, .. } = layer;
     let depth = inputs / groups * kernel * kernel;
     let weights: Vec<i8> = (0..outputs * depth).map(|i| (i * 7919 % 255) as u8 as i8).collect();
     let padding = kernel.saturating_sub(stride);
@@ -62,20 +62,23 @@ fn bench(bencher: Bencher, layer: Layer, groups: usize, residual: bool) {
         },
         weight_scales: &[0.01 / depth as f32],
         bias: &[],
-        input: REAL,
+        input,
         output: BYTES,
         clamp: Clamp::NONE,
         residual: residual.then_some(Residual { add, convolution: Operand::Second }),
     };
-    let isa = isa();
-    let convolution = Convolution::new(&spec, isa).unwrap();
-    let shape = Shape { height: size, width: size, channels: inputs };
+    Convolution::new(&spec, isa()).unwrap()
+}
+
+fn bench(bencher: Bencher, layer: Layer, groups: usize, residual: bool) {
+    let convolution = convolution(layer, groups, REAL, residual);
+    let shape = Shape { height: layer.size, width: layer.size, channels: layer.inputs };
     let input: Vec<u8> = (0..shape.len()).map(|i| (i * 31) as u8).collect();
     let to = convolution.output_shape(shape);
     let (mut output, other) = (vec![0; to.len()], vec![7; to.len()]);
     let other = residual.then_some(&other[..]);
     bencher
-        .counter(ItemsCount::new(to.len() * depth))
+        .counter(ItemsCount::new(to.len() * convolution.depth()))
         .bench_local(|| convolution.run(&input, shape, other, &mut output));
 }
 
@@ -106,6 +109,25 @@ fn pointwise_with_residual(bencher: Bencher, layer: Layer) {
 ])]
 fn depthwise(bencher: Bencher, layer: Layer) {
     bench(bencher, layer, layer.inputs, false);
+}
+
+/// The kernel is that of the depthwise convolution behind the pointwise one. Nothing is measured on
+/// instruction sets that have no such operator.
+#[divan::bench(args = [
+    layer(112, 16, 96, 3, 2), layer(56, 24, 144, 3, 1), layer(56, 24, 144, 5, 2),
+    layer(28, 40, 240, 5, 1), layer(28, 40, 240, 3, 2),
+])]
+fn expanded(bencher: Bencher, layer: Layer) {
+    let expansion = convolution(Layer { kernel: 1, stride: 1, ..layer }, 1, REAL, false);
+    let behind = Layer { inputs: layer.outputs, ..layer };
+    let depthwise = convolution(behind, behind.inputs, BYTES, false);
+    let Some(expanded) = Expanded::of(&expansion, &depthwise) else { return };
+    let shape = Shape { height: layer.size, width: layer.size, channels: layer.inputs };
+    let input: Vec<u8> = (0..shape.len()).map(|i| (i * 31) as u8).collect();
+    let mut output = vec![0; expanded.output_shape(shape).len()];
+    bencher
+        .counter(ItemsCount::new(expanded.multiplications(shape)))
+        .bench_local(|| expanded.run(&input, shape, &mut output));
 }
 
 #[divan::bench(args = [layer(224, 3, 32, 3, 2), layer(28, 64, 64, 3, 1)])]

@@ -2,7 +2,7 @@
 
 use super::arithmetic::{Adder, Requantizer};
 use super::dense::{self, Dense};
-use super::isa::{Kernel, Kernels, Output, Scratch, Simd, Strip};
+use super::isa::{Kernel, Kernels, Output, Scratch, Simd, Source, Strip};
 use super::parallel;
 use super::reference::{self, Filters};
 use super::{AddSpec, Clamp, Isa, Quantization, Shape, Window, expect_len};
@@ -60,18 +60,18 @@ pub enum Operand {
 /// residual, `y` then goes into an addition as [`Add`](super::Add) does it.
 #[derive(Debug, Clone)]
 pub struct Convolution {
-    isa: Isa,
-    window: Window,
-    input_channels: usize,
-    output_channels: usize,
+    pub(super) isa: Isa,
+    pub(super) window: Window,
+    pub(super) input_channels: usize,
+    pub(super) output_channels: usize,
     groups: usize,
-    plan: Plan,
-    output: Output,
+    pub(super) plan: Plan,
+    pub(super) output: Output,
 }
 
 /// How a convolution is computed.
 #[derive(Debug, Clone)]
-enum Plan {
+pub(super) enum Plan {
     Reference(Filters, Requantizer),
     Dense(Dense),
     Depthwise(Kernels),
@@ -228,7 +228,7 @@ impl Convolution {
                         self.isa.run(Strip {
                             kernels,
                             scratch,
-                            input,
+                            source: Source::Picture(input),
                             shape,
                             width: to.width,
                             first: i * rows,

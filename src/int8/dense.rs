@@ -73,6 +73,14 @@ impl Dense {
         }
     }
 
+    /// The matrix of a pointwise convolution whose rows are pixels as they are.
+    pub fn pointwise(&self) -> Option<&Matrix> {
+        match &self.matrices[..] {
+            [matrix] if self.window == Window::POINT => Some(matrix),
+            _ => None,
+        }
+    }
+
     /// Of how many pixels a run is best a multiple.
     pub fn tile(&self) -> usize {
         self.tile

@@ -71,7 +71,7 @@ impl Simd for Avx512Vnni {
     type Sum = __m512i;
     type Float = __m512;
     type Operand = __m512i;
-    type Limits = (__m512i, __m512i, __m512i);
+    type Limits = Option<(__m512i, __m512i, __m512i)>;
 
     const LANES: usize = 16;
     const GROUP: usize = 4;
@@ -149,6 +149,11 @@ impl Simd for Avx512Vnni {
     }
 
     #[inline(always)]
+    unsafe fn halves(self, upper: __m512i, lower: __m512i) -> __m512i {
+        unsafe { _mm512_mask_blend_epi16(0x5555_5555, upper, lower) }
+    }
+
+    #[inline(always)]
     unsafe fn dot(self, sum: __m512i, elements: __m512i, weights: __m512i) -> __m512i {
         unsafe { _mm512_dpbusd_epi32(sum, elements, weights) }
     }
@@ -184,22 +189,18 @@ impl Simd for Avx512Vnni {
     #[inline(always)]
     unsafe fn limits(self, zero_point: u8, clamp: Clamp) -> Self::Limits {
         unsafe {
+            // Packing alone clamps to any byte.
+            let limits = zero_point != 0 || clamp != Clamp::NONE;
             let zero_point = _mm512_set1_epi16(zero_point.into());
-            (zero_point, _mm512_set1_epi8(clamp.low as i8), _mm512_set1_epi8(clamp.high as i8))
+            let (low, high) = (clamp.low as i8, clamp.high as i8);
+            limits.then(|| (zero_point, _mm512_set1_epi8(low), _mm512_set1_epi8(high)))
         }
     }
 
     #[inline(always)]
     unsafe fn store(self, sums: [__m512i; 4], limits: Self::Limits, to: [*mut u8; 4]) {
-        let (zero_point, lowest, highest) = limits;
         unsafe {
-            let words =
-                [_mm512_packs_epi32(sums[0], sums[1]), _mm512_packs_epi32(sums[2], sums[3])];
-            let first = _mm512_adds_epi16(words[0], zero_point);
-            let second = _mm512_adds_epi16(words[1], zero_point);
-            let bytes = _mm512_packus_epi16(first, second);
-            let bytes = _mm512_min_epu8(_mm512_max_epu8(bytes, lowest), highest);
-            // Each quarter holds 4 bytes of every sum in turn.
+            let bytes = bytes(sums, limits);
             let order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
             let bytes = _mm512_permutexvar_epi32(order, bytes);
             _mm_storeu_si128(to[0].cast(), _mm512_castsi512_si128(bytes));
@@ -207,5 +208,32 @@ impl Simd for Avx512Vnni {
             _mm_storeu_si128(to[2].cast(), _mm512_extracti32x4_epi32::<2>(bytes));
             _mm_storeu_si128(to[3].cast(), _mm512_extracti32x4_epi32::<3>(bytes));
         }
+    }
+
+    #[inline(always)]
+    unsafe fn store_groups(self, sums: [__m512i; 4], limits: Self::Limits, to: *mut u8) {
+        unsafe {
+            let columns = _mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+            let groups = _mm512_shuffle_epi8(bytes(sums, limits), _mm512_broadcast_i32x4(columns));
+            _mm512_storeu_si512(to.cast(), groups);
+        }
+    }
+}
+
+/// The bytes of four sums: 4 of each in every quarter.
+///
+/// # Safety
+/// As for [`Simd`].
+#[inline(always)]
+unsafe fn bytes(sums: [__m512i; 4], limits: <Avx512Vnni as Simd>::Limits) -> __m512i {
+    unsafe {
+        let words = [_mm512_packs_epi32(sums[0], sums[1]), _mm512_packs_epi32(sums[2], sums[3])];
+        let Some((zero_point, lowest, highest)) = limits else {
+            return _mm512_packus_epi16(words[0], words[1]);
+        };
+        let first = _mm512_adds_epi16(words[0], zero_point);
+        let second = _mm512_adds_epi16(words[1], zero_point);
+        let bytes = _mm512_packus_epi16(first, second);
+        _mm512_min_epu8(_mm512_max_epu8(bytes, lowest), highest)
     }
 }

@@ -93,6 +93,11 @@ impl Simd for AvxVnni {
     }
 
     #[inline(always)]
+    unsafe fn halves(self, upper: __m256i, lower: __m256i) -> __m256i {
+        unsafe { _mm256_blend_epi16::<0x55>(upper, lower) }
+    }
+
+    #[inline(always)]
     unsafe fn dot(self, sum: __m256i, elements: __m256i, weights: __m256i) -> __m256i {
         unsafe { _mm256_dpbusd_avx_epi32(sum, elements, weights) }
     }

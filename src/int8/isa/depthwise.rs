@@ -2,23 +2,28 @@
 //!
 //! The rows of a strip of the picture are first interleaved: a group holds a channel of one column
 //! in `GROUP` successive rows. A vertical stretch of the kernel is then one `dot`. Padding is filled
-//! in here, and only here. Groups start at every second row, so that two rows of outputs at stride
-//! 1, or one at stride 2, find theirs; with two rows of outputs, the lower one's weights are shifted
-//! down by a row.
+//! in here, and only here. A tile is two rows of outputs at stride 1, or one at stride 2; the lower
+//! one's weights are shifted down by a row.
+//!
+//! The next tile begins two rows further down: with a group of two rows, or in the middle of one of
+//! four. There either the weights are shifted down too, or, where the tile would see a group more, the
+//! halves of two groups are put together.
 //!
 //! With a vertical dilation `d` (and stride 1) the rows of every remainder modulo `d` are convolved
 //! as a picture of their own.
 
+use std::ops::Range;
+
 use super::scratch::Weights;
-use super::{Kernel, Output, Scratch, Simd, unrolled};
+use super::{Kernel, Matrix, Output, Scratch, Simd, prefetch, unrolled};
 use crate::int8::reference::Filters;
 use crate::int8::{Shape, Window};
 
 /// Columns of a tile: the widths of the usual feature maps are multiples of 7.
 const COLUMNS: usize = 7;
 
-/// Bytes of interleaved rows that stay in the L2 cache, with what else is there.
-const INTERLEAVED: usize = 64 * 1024;
+/// Bytes of interleaved rows that stay in the L1 cache, with the weights.
+const INTERLEAVED: usize = 24 * 1024;
 
 /// Registers of channels that are interleaved together, whatever they take up: about a cache line of
 /// the picture.
@@ -32,15 +37,18 @@ pub(in crate::int8) struct Kernels {
     padding: Vec<u8>,
     /// The first channel of each register; the last may overlap the one before it.
     blocks: Vec<usize>,
-    /// Block, group of rows, column, row of outputs, channel, row of the group.
+    /// Where in a group a tile begins, block, group of rows, column, row of outputs, channel, row of
+    /// the group.
     weights: Weights,
     /// By block; the input's zero point is folded in.
     bias: Vec<i32>,
     scales: Vec<f32>,
     /// Rows of outputs of a tile.
     rows: usize,
-    /// Groups of rows that a tile sees.
+    /// Groups of rows that a tile is computed from.
     groups: usize,
+    /// Whether these are put together from halves where a tile begins in the middle of one.
+    halves: bool,
 }
 
 impl Kernels {
@@ -60,30 +68,38 @@ impl Kernels {
         }
         let [height, width] = window.kernel;
         let groups = (height + rows - 1).div_ceil(S::GROUP);
+        let halves = S::GROUP == 4 && (2 + height + rows - 1).div_ceil(4) > groups;
         let blocks: Vec<usize> =
             (0..channels).step_by(S::LANES).map(|c| c.min(channels - S::LANES)).collect();
         let zero: i32 = S::element(filters.input_zero_point).into();
         let (mut bias, mut packed_scales) = (Vec::new(), Vec::new());
-        let mut weights = Weights::new(blocks.len() * groups * width * rows * S::LANES * S::GROUP);
-        let mut packed = weights.iter_mut();
-        for &first in &blocks {
-            let block = first..first + S::LANES;
-            for group in 0..groups {
-                for column in 0..width {
-                    for row in 0..rows {
-                        for channel in block.clone() {
-                            let kernel = &filters.weights[channel * height * width..];
-                            let taps = group * S::GROUP..(group + 1) * S::GROUP;
-                            for (at, packed) in taps.zip(&mut packed) {
-                                if let Some(tap) = at.checked_sub(row).filter(|&tap| tap < height) {
-                                    *packed = kernel[tap * width + column];
-                                }
+        let taps = groups * width * rows * S::LANES * S::GROUP;
+        let mut weights = Weights::new(S::GROUP / 2 * blocks.len() * taps);
+        let mut packed = weights.chunks_exact_mut(S::GROUP);
+        for middle in 0..S::GROUP / 2 {
+            for (&first, group) in
+                blocks.iter().flat_map(|block| (0..groups).map(move |g| (block, g)))
+            {
+                // The row of the picture, counted from the first group's.
+                let row_at = |at: usize| {
+                    let below = usize::from(halves && middle == 1 && at < 2);
+                    (group + below) * S::GROUP + at
+                };
+                for (column, row) in (0..width).flat_map(|x| (0..rows).map(move |y| (x, y))) {
+                    for (channel, packed) in (first..first + S::LANES).zip(&mut packed) {
+                        let kernel = &filters.weights[channel * height * width..];
+                        for (at, packed) in packed.iter_mut().enumerate() {
+                            let tap = row_at(at).wrapping_sub(2 * middle + row);
+                            if tap < height {
+                                *packed = kernel[tap * width + column];
                             }
                         }
                     }
                 }
             }
-            for channel in block {
+        }
+        for &first in &blocks {
+            for channel in first..first + S::LANES {
                 let kernel = &filters.weights[channel * height * width..][..height * width];
                 let sum: i32 = kernel.iter().map(|&weight| i32::from(weight)).sum();
                 bias.push(filters.bias[channel].wrapping_sub(zero * sum));
@@ -91,7 +107,13 @@ impl Kernels {
             }
         }
         let padding = vec![filters.input_zero_point; channels];
-        Some(Self { window, padding, blocks, weights, bias, scales: packed_scales, rows, groups })
+        let scales = packed_scales;
+        Some(Self { window, padding, blocks, weights, bias, scales, rows, groups, halves })
+    }
+
+    /// A byte outside of the picture: the input's zero point.
+    pub fn padding(&self) -> u8 {
+        self.padding[0]
     }
 
     /// What the number of rows of outputs that are computed together is a multiple of.
@@ -104,18 +126,46 @@ impl Kernels {
         (width.max(COLUMNS) - 1) * self.window.strides[1] + self.window.extent(1)
     }
 
-    /// Groups from the first to the last that a tile sees; of groups of four rows it sees every second.
+    /// The most groups that a tile sees.
     #[inline(always)]
-    fn seen<S: Simd>(&self) -> usize {
-        (self.groups - 1) * (S::GROUP / 2) + 1
+    fn seen(&self) -> usize {
+        self.groups + usize::from(self.halves)
     }
 }
 
-/// Some rows of outputs of a depthwise convolution.
+/// The picture that a kernel slides over.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::int8) enum Source<'a> {
+    /// It lies there.
+    Picture(&'a [u8]),
+    /// It is what a pointwise convolution, here one panel of it, makes of another one.
+    Expansion { matrix: &'a Matrix, panel: usize, input: &'a [u8], output: &'a Output },
+}
+
+/// Whether kernels slide over what a pointwise convolution puts out, without its being stored.
+pub(in crate::int8) struct Expands<'a> {
+    pub matrix: &'a Matrix,
+    pub kernels: &'a Kernels,
+    pub takes: &'a mut bool,
+}
+
+impl Kernel for Expands<'_> {
+    fn run<S: Simd>(self, _: S) {
+        let channels = self.kernels.padding.len();
+        // Pixels are multiplied where they lie, and no register of channels overlaps another.
+        *self.takes = S::GROUP == 4
+            && S::elements(&[]).is_some()
+            && self.matrix.is_filled::<S>()
+            && channels.is_multiple_of(S::LANES);
+    }
+}
+
+/// Some rows and channels of the output of a depthwise convolution.
 pub(in crate::int8) struct Strip<'a> {
     pub kernels: &'a Kernels,
     pub scratch: &'a mut Scratch,
-    pub input: &'a [u8],
+    pub source: Source<'a>,
+    /// Of the picture that the kernels slide over.
     pub shape: Shape,
     /// Pixels of a row of the output.
     pub width: usize,
@@ -129,45 +179,76 @@ pub(in crate::int8) struct Strip<'a> {
 impl Kernel for Strip<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        let Self { kernels, scratch, input, shape, width, first, output, to } = self;
-        assert!(input.len() >= shape.len() && width > 0 && output.residual.is_none());
+        let Self { kernels, scratch, source, shape, width, first, output, to } = self;
+        assert!(width > 0 && output.residual.is_none());
         let columns = kernels.columns(width);
         let size = S::LANES * S::GROUP;
         let rows = to.len() / (width * shape.channels);
         let dilation = kernels.window.dilations[0];
         // The groups of rows that a tile sees lie in a ring.
-        let seen = kernels.seen::<S>();
+        let seen = kernels.seen();
         let plane = seen * columns * size;
-        let batch = (INTERLEAVED / (plane * size_of::<S::Element>())).max(BATCH);
-        let batches = kernels.blocks.len().div_ceil(batch);
-        let batch = kernels.blocks.len().div_ceil(batches).next_multiple_of(2);
+        // The registers of channels, and how many of them together.
+        let (blocks, batch) = match source {
+            Source::Picture(_) => {
+                let blocks = kernels.blocks.len();
+                let batch = (INTERLEAVED / (plane * size_of::<S::Element>())).max(BATCH);
+                (0..blocks, blocks.div_ceil(blocks.div_ceil(batch)).next_multiple_of(2))
+            }
+            Source::Expansion { matrix, panel, .. } => {
+                let blocks = matrix.registers::<S>(panel);
+                (blocks.clone(), blocks.len())
+            }
+        };
         let elements = scratch.elements::<S::Element>(batch * plane);
+        // The columns of groups that are in the picture. The others never change.
+        let left = kernels.window.pads[1].min(columns);
+        let right = (left + shape.width).min(columns);
+        let zero = S::element(kernels.padding[0]);
+        for row in elements.chunks_exact_mut(columns * size) {
+            row[..left * size].fill(zero);
+            row[right * size..].fill(zero);
+        }
         for phase in 0..dilation.min(rows) {
             // The rows of outputs of this phase.
             let outputs = (rows - phase).div_ceil(dilation);
             let tiles = outputs.div_ceil(kernels.rows);
-            for first_block in (0..kernels.blocks.len()).step_by(batch) {
-                let batch = first_block..kernels.blocks.len().min(first_block + batch);
+            for first_block in blocks.clone().step_by(batch) {
+                let batch = first_block..blocks.end.min(first_block + batch);
                 let mut interleaved = 0;
                 // All registers of a batch before the next tile: what they read and write is a part of
                 // the same cache lines.
                 for tile in 0..tiles {
-                    for group in interleaved..tile + seen {
-                        kernels.interleave(
-                            simd,
-                            (input, shape),
-                            [(first + phase) * kernels.window.strides[0], group],
-                            &kernels.blocks[batch.clone()],
-                            [columns, plane],
-                            &mut elements[group % seen * columns * size..],
-                        );
+                    // A tile begins with every second row.
+                    let (group, middle) = (tile / (S::GROUP / 2), tile % (S::GROUP / 2) == 1);
+                    let halves = kernels.halves && middle;
+                    let end = group + kernels.groups + usize::from(halves);
+                    for group in interleaved..end {
+                        let row = (first + phase) * kernels.window.strides[0]
+                            + group * S::GROUP * dilation;
+                        let to = &mut elements[(group % seen * columns + left) * size..];
+                        let to = (to, plane);
+                        kernels.fill(simd, source, shape, row, right - left, batch.clone(), to);
                     }
-                    interleaved = tile + seen;
+                    interleaved = end.max(interleaved);
+                    let channels =
+                        kernels.blocks[batch.start]..kernels.blocks[batch.end - 1] + S::LANES;
+                    for row in (tile * kernels.rows..outputs).take(kernels.rows) {
+                        let first = (phase + row * dilation) * width;
+                        // Each register that is written would wait for its cache line.
+                        for pixel in to[first * shape.channels..].chunks(shape.channels).take(width)
+                        {
+                            pixel[channels.clone()]
+                                .chunks(64)
+                                .for_each(|line| prefetch(line.as_ptr()));
+                        }
+                    }
                     for (block, plane) in batch.clone().zip(elements.chunks_exact(plane)) {
                         let mut rows = Rows {
                             kernels,
                             elements: plane,
-                            slot: tile % seen,
+                            slot: group % seen,
+                            middle,
                             block,
                             columns,
                             width,
@@ -178,16 +259,10 @@ impl Kernel for Strip<'_> {
                             output,
                             to: &mut *to,
                         };
-                        // The width of tile that leaves the least over.
-                        let waste = |columns: usize| width.next_multiple_of(columns) - width;
-                        match kernels.rows {
-                            1 => rows.run::<S, 1, 7>(simd),
-                            _ if S::PANEL == 4 && waste(7) <= waste(6).min(waste(5)) => {
-                                rows.run::<S, 2, 7>(simd);
-                            }
-                            _ if waste(6) <= waste(5).min(waste(4)) => rows.run::<S, 2, 6>(simd),
-                            _ if waste(5) <= waste(4) => rows.run::<S, 2, 5>(simd),
-                            _ => rows.run::<S, 2, 4>(simd),
+                        if halves {
+                            rows.run::<S, true>(simd);
+                        } else {
+                            rows.run::<S, false>(simd);
                         }
                     }
                 }
@@ -197,43 +272,74 @@ impl Kernel for Strip<'_> {
 }
 
 impl Kernels {
-    /// Interleaves the rows of the picture that make up a group, for some registers of channels.
-    /// Each has its row of `columns` groups in `to`, `plane` elements apart.
+    /// Puts together the groups that begin with row `first` of the padded picture, for some registers of
+    /// channels. Each has its row of `columns` groups in `to`, so many elements apart.
+    #[inline(always)]
+    #[expect(clippy::too_many_arguments, reason = "a picture in, groups out")]
+    fn fill<S: Simd>(
+        &self,
+        simd: S,
+        source: Source,
+        shape: Shape,
+        first: usize,
+        columns: usize,
+        blocks: Range<usize>,
+        (to, plane): (&mut [S::Element], usize),
+    ) {
+        // The rows of the group that are in the picture.
+        let place = |row: &usize| {
+            let y = first + row * self.window.dilations[0];
+            y.checked_sub(self.window.pads[0]).filter(|&y| y < shape.height)
+        };
+        let start = (0..S::GROUP).find(|row| place(row).is_some()).unwrap_or(S::GROUP);
+        let end = (start..S::GROUP).find(|row| place(row).is_none()).unwrap_or(S::GROUP);
+        let top = place(&start).unwrap_or(0) * shape.width;
+        let pitch = self.window.dilations[0] * shape.width;
+        match source {
+            Source::Picture(input) => {
+                let mut rows = [None; 4];
+                for row in start..end {
+                    rows[row] = Some(&input[(top + (row - start) * pitch) * shape.channels..]);
+                }
+                self.interleave(simd, rows, columns, &self.blocks[blocks], (to, plane));
+            }
+            Source::Expansion { matrix, panel, input, output } => {
+                let channels = matrix.inputs();
+                matrix.expand(
+                    simd,
+                    panel,
+                    (&input[top * channels..], pitch * channels),
+                    start..end,
+                    columns,
+                    output,
+                    (to, plane),
+                );
+            }
+        }
+    }
+
+    /// Interleaves `columns` pixels of rows, or of padding where there is none.
     #[inline(always)]
     fn interleave<S: Simd>(
         &self,
         simd: S,
-        (input, shape): (&[u8], Shape),
-        [first, group]: [usize; 2],
+        rows: [Option<&[u8]>; 4],
+        columns: usize,
         blocks: &[usize],
-        [columns, plane]: [usize; 2],
-        to: &mut [S::Element],
+        (to, plane): (&mut [S::Element], usize),
     ) {
         let size = S::LANES * S::GROUP;
+        let channels = self.padding.len();
+        assert!(rows.iter().flatten().all(|row| row.len() >= columns * channels));
         assert!(to.len() >= (blocks.len() - 1) * plane + columns * size);
-        // Each row's first pixel, and how far it is to the next: nowhere in padding.
-        let mut rows = [self.padding.as_ptr(); 4];
-        let mut steps = [0; 4];
-        for row in 0..S::GROUP {
-            let y = first + (group * 2 + row) * self.window.dilations[0];
-            if let Some(y) = y.checked_sub(self.window.pads[0]).filter(|&y| y < shape.height) {
-                rows[row] = input[y * shape.width * shape.channels..].as_ptr();
-                steps[row] = shape.channels;
-            }
-        }
-        let left = self.window.pads[1].min(columns);
-        let right = (left + shape.width).min(columns);
-        let zero = S::element(self.padding[0]);
-        for (block, _) in blocks.iter().enumerate() {
-            let row = &mut to[block * plane..][..columns * size];
-            row[..left * size].fill(zero);
-            row[right * size..].fill(zero);
-        }
+        // How far it is to the next pixel: nowhere in padding.
+        let steps = rows.map(|row| if row.is_some() { channels } else { 0 });
+        let mut rows = rows.map(|row| row.unwrap_or(&self.padding).as_ptr());
         // Two registers at a time, but for those that do not follow the one before, and an odd one.
         let following = blocks.iter().zip((blocks[0]..).step_by(S::LANES));
         let paired = following.take_while(|(block, next)| *block == next).count() & !1;
         // Pixel by pixel: a cache line holds the channels of several registers.
-        for column in left..right {
+        for column in 0..columns {
             // SAFETY: each of the blocks begins a register of channels, of which each pixel of a
             // row has one, and so has the pixel of padding. That `to` holds the groups was
             // asserted.
@@ -266,6 +372,8 @@ struct Rows<'a, E> {
     elements: &'a [E],
     /// Where in the ring the first one is.
     slot: usize,
+    /// Whether the tile begins in the middle of it.
+    middle: bool,
     block: usize,
     columns: usize,
     width: usize,
@@ -277,17 +385,41 @@ struct Rows<'a, E> {
 }
 
 impl<E> Rows<'_, E> {
+    /// Computes them; `HALVES` if the groups are to be put together from halves.
+    #[inline(always)]
+    fn run<S: Simd<Element = E>, const HALVES: bool>(&mut self, simd: S) {
+        // The width of tile that leaves the least over.
+        let waste = |columns: usize| self.width.next_multiple_of(columns) - self.width;
+        match self.kernels.rows {
+            1 => self.tiles::<S, 1, 7, HALVES>(simd),
+            _ if S::PANEL == 4 && waste(7) <= waste(6).min(waste(5)) => {
+                self.tiles::<S, 2, 7, HALVES>(simd);
+            }
+            _ if waste(6) <= waste(5).min(waste(4)) => self.tiles::<S, 2, 6, HALVES>(simd),
+            _ if waste(5) <= waste(4) => self.tiles::<S, 2, 5, HALVES>(simd),
+            _ => self.tiles::<S, 2, 4, HALVES>(simd),
+        }
+    }
+
     /// Computes them, `R` rows by `C` columns at a time.
     #[inline(always)]
-    fn run<S: Simd<Element = E>, const R: usize, const C: usize>(&mut self, simd: S) {
+    fn tiles<S: Simd<Element = E>, const R: usize, const C: usize, const HALVES: bool>(
+        &mut self,
+        simd: S,
+    ) {
         let kernels = self.kernels;
         let [kernel, stride] = [kernels.window.kernel[1], kernels.window.strides[1]];
         let size = S::LANES * S::GROUP;
         let taps = kernels.groups * kernel * R * size;
-        let weights = &kernels.weights[self.block * taps..][..taps];
+        let at = usize::from(self.middle) * kernels.blocks.len() + self.block;
+        let weights = &kernels.weights[at * taps..][..taps];
+        // The next register's weights.
+        for i in (0..taps).step_by(64) {
+            prefetch(weights.as_ptr_range().end.wrapping_add(i).cast());
+        }
         let bias = &kernels.bias[self.block * S::LANES..][..S::LANES];
         let scales = &kernels.scales[self.block * S::LANES..][..S::LANES];
-        let seen = kernels.seen::<S>();
+        let seen = kernels.seen();
         assert!(R == kernels.rows && C <= COLUMNS && self.slot < seen);
         assert!(self.elements.len() >= seen * self.columns * size);
         let pitch = self.width * self.channels * kernels.window.dilations[0];
@@ -318,7 +450,7 @@ impl<E> Rows<'_, E> {
             // register of biases.
             let sums = unsafe {
                 let at = self.elements.as_ptr().add(first * stride * size);
-                self.sums::<S, R, C>(simd, at, weights.as_ptr(), bias.as_ptr())
+                self.sums::<S, R, C, HALVES>(simd, at, weights.as_ptr(), bias.as_ptr())
             };
             let tile = [0, 1].map(|row| place[row].wrapping_add(first * advance[row]));
             // Four by four; the last four may repeat the last register.
@@ -354,7 +486,7 @@ impl<E> Rows<'_, E> {
     /// As for [`Simd`]: `elements` holds the groups of rows of the tile, `weights` all taps, `bias`
     /// a register.
     #[inline(always)]
-    unsafe fn sums<S: Simd<Element = E>, const R: usize, const C: usize>(
+    unsafe fn sums<S: Simd<Element = E>, const R: usize, const C: usize, const HALVES: bool>(
         &self,
         simd: S,
         elements: *const E,
@@ -366,13 +498,15 @@ impl<E> Rows<'_, E> {
         // Two rows of outputs have a stride of 1, one has 2.
         let step = (3 - R) * size;
         let (row, dilation) = (self.columns * size, window.dilations[1] * size);
-        let seen = self.kernels.seen::<S>();
+        let next = |slot: usize| if slot + 1 < self.kernels.seen() { slot + 1 } else { 0 };
         let mut slot = self.slot;
         // SAFETY: the caller's promise.
         unsafe {
             let mut sums = [[simd.sums(bias); C]; R];
             for _ in 0..self.kernels.groups {
                 let mut at = elements.add(slot * row);
+                slot = next(slot);
+                let mut below = elements.add(slot * row);
                 for _ in 0..window.kernel[1] {
                     let mut taps = [simd.weights(weights); R];
                     for r in 1..R {
@@ -380,16 +514,16 @@ impl<E> Rows<'_, E> {
                     }
                     weights = weights.add(R * size);
                     for c in 0..C {
-                        let element = simd.operand(at.add(c * step));
+                        let mut element = simd.operand(at.add(c * step));
+                        if HALVES {
+                            element = simd.halves(element, simd.operand(below.add(c * step)));
+                        }
                         for r in 0..R {
                             sums[r][c] = simd.dot(sums[r][c], element, taps[r]);
                         }
                     }
                     at = at.wrapping_add(dilation);
-                }
-                slot += S::GROUP / 2;
-                if slot >= seen {
-                    slot -= seen;
+                    below = below.wrapping_add(dilation);
                 }
             }
             sums

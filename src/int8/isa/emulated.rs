@@ -76,6 +76,14 @@ impl<const L: usize> Simd for Emulated<L> {
     }
 
     #[inline(never)]
+    unsafe fn halves(self, upper: [[u8; 4]; L], lower: [[u8; 4]; L]) -> [[u8; 4]; L] {
+        std::array::from_fn(|lane| {
+            let ([.., c, d], [a, b, ..]) = (upper[lane], lower[lane]);
+            [a, b, c, d]
+        })
+    }
+
+    #[inline(never)]
     unsafe fn dot(self, sum: [i32; L], elements: [[u8; 4]; L], weights: [[u8; 4]; L]) -> [i32; L] {
         std::array::from_fn(|lane| {
             let products = (0..4)

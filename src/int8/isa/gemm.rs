@@ -5,6 +5,8 @@
 //! accumulators stay in registers while the inputs go by. The arrays of registers are indexed by
 //! constants only once the loops over them are unrolled: anything else would keep them in memory.
 
+use std::ops::Range;
+
 use super::scratch::Weights;
 use super::{Kernel, Output, Simd, unrolled};
 use crate::int8::expect_len;
@@ -30,6 +32,7 @@ pub(in crate::int8) struct Matrix {
     /// Of a segment.
     groups: usize,
     segments: usize,
+    inputs: usize,
     outputs: usize,
 }
 
@@ -82,6 +85,7 @@ impl Matrix {
             scales: vec![0.0; channels],
             groups,
             segments,
+            inputs,
             outputs,
         };
         let mut first = 0;
@@ -201,6 +205,74 @@ impl Matrix {
         }
     }
 
+    /// Whether the inputs of a pixel need not be filled up to whole groups.
+    pub fn is_filled<S: Simd>(&self) -> bool {
+        self.inputs == self.row::<S>()
+    }
+
+    /// Of a pixel.
+    pub fn inputs(&self) -> usize {
+        self.inputs
+    }
+
+    /// Panels of output channels.
+    pub fn panels(&self) -> usize {
+        self.panels.len()
+    }
+
+    /// The registers of output channels of a panel.
+    pub fn registers<S: Simd>(&self, panel: usize) -> Range<usize> {
+        let Panel { first, registers, .. } = self.panels[panel];
+        first / S::LANES..first / S::LANES + registers
+    }
+
+    /// Multiplies pixels of four rows by a panel, and puts the bytes of each column together, channel by
+    /// channel: `columns` groups a register of channels, the registers `plane` elements apart. Of the
+    /// rows only some may be there: the first of these is the beginning of `input`, the next follow
+    /// `pitch` bytes apart. The bytes of the others are the zero point.
+    ///
+    /// # Panics
+    /// If groups are not of four bytes, or the inputs of a pixel no whole groups.
+    #[inline(always)]
+    #[expect(clippy::too_many_arguments, reason = "a picture in, groups out")]
+    pub fn expand<S: Simd>(
+        &self,
+        simd: S,
+        panel: usize,
+        (input, pitch): (&[u8], usize),
+        rows: Range<usize>,
+        columns: usize,
+        output: &Output,
+        (to, plane): (&mut [S::Element], usize),
+    ) {
+        let panel = &self.panels[panel];
+        let elements = S::elements(input).expect("bytes are elements");
+        assert!(S::GROUP == 4 && self.segments == 1 && self.is_filled::<S>() && rows.end <= 4);
+        let last = rows.len().saturating_sub(1) * pitch;
+        assert!(rows.is_empty() || elements.len() >= last + columns * self.inputs);
+        assert!(to.len() >= (panel.registers - 1) * plane + columns * S::LANES * S::GROUP);
+        let groups = Groups {
+            rows,
+            elements: elements.as_ptr().cast(),
+            pitch,
+            columns,
+            step: self.inputs,
+            inputs: self.groups,
+            weights: self.weights[panel.first * self.row::<S>()..].as_ptr(),
+            bias: self.bias[panel.first..].as_ptr(),
+            scales: self.scales[panel.first..].as_ptr(),
+            output,
+            plane,
+            to: to.as_mut_ptr().cast(),
+        };
+        match panel.registers {
+            1 => simd.run(Grouped::<1>(groups)),
+            2 => simd.run(Grouped::<2>(groups)),
+            3 => simd.run(Grouped::<3>(groups)),
+            _ => simd.run(Grouped::<4>(groups)),
+        }
+    }
+
     /// Multiplies one row of elements to real numbers.
     #[inline(always)]
     pub fn multiply_to_floats<S: Simd>(&self, simd: S, elements: &[S::Element], to: &mut [f32]) {
@@ -304,6 +376,84 @@ impl<const R: usize, const ADD: bool> Kernel for Panelled<'_, R, ADD> {
                 tiles.elements.cast::<S::Element>().wrapping_add(pixels * tiles.step).cast();
             tiles.residual = tiles.residual.wrapping_add(pixels * tiles.stride);
             tiles.to = tiles.to.wrapping_add(pixels * tiles.stride);
+        }
+    }
+}
+
+/// Groups of bytes of four rows. The pointers hold `columns` pixels a row and groups a register, and what the
+/// panel needs.
+struct Groups<'a> {
+    /// Those of the four rows that there are.
+    rows: Range<usize>,
+    /// The first of these.
+    elements: *const (),
+    /// Elements from a row to the next.
+    pitch: usize,
+    columns: usize,
+    /// Elements from a pixel to the next.
+    step: usize,
+    /// Groups of inputs of a pixel.
+    inputs: usize,
+    weights: *const i8,
+    bias: *const i32,
+    scales: *const f32,
+    output: &'a Output,
+    /// Elements from a register's groups to the next one's.
+    plane: usize,
+    to: *mut (),
+}
+
+/// [`Groups`] of a panel of `R` registers.
+struct Grouped<'a, const R: usize>(Groups<'a>);
+
+impl<const R: usize> Kernel for Grouped<'_, R> {
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        if R > S::PANEL {
+            return;
+        }
+        let Self(groups) = self;
+        let size = [1, groups.inputs];
+        let mut to = groups.to.cast::<S::Element>();
+        // SAFETY: there is what the pointers are said to hold.
+        unsafe {
+            let load = |at: usize| simd.weights(groups.weights.add(at));
+            let mut scales = [simd.floats(groups.scales); R];
+            for r in 1..R {
+                scales[r] = simd.floats(groups.scales.add(r * S::LANES));
+            }
+            let limits = groups.output.limits(simd);
+            let none = simd.sums([0; 16].as_ptr());
+            for column in 0..groups.columns {
+                let at = groups.elements.cast::<S::Element>().add(column * groups.step);
+                macro_rules! store {
+                    ($sums:expr) => {{
+                        let sums: [[S::Sum; R]; 4] = $sums;
+                        unrolled!(r < R => {
+                            let mut four = [none; 4];
+                            unrolled!(p < 4 => { four[p] = simd.scale(sums[p][r], scales[r]); });
+                            simd.store_groups(four, limits, to.add(r * groups.plane));
+                        });
+                    }};
+                }
+                macro_rules! rows {
+                    ($rows:literal) => {{
+                        let made: [_; $rows] =
+                            tile(simd, size, at, [groups.pitch, 0], load, groups.bias);
+                        let mut sums = [[none; R]; 4];
+                        sums[groups.rows.start..][..$rows].copy_from_slice(&made);
+                        store!(sums);
+                    }};
+                }
+                match groups.rows.len() {
+                    0 => store!([[none; R]; 4]),
+                    1 => rows!(1),
+                    2 => rows!(2),
+                    3 => rows!(3),
+                    _ => store!(tile(simd, size, at, [groups.pitch, 0], load, groups.bias)),
+                }
+                to = to.add(S::LANES * S::GROUP);
+            }
         }
     }
 }

@@ -35,7 +35,7 @@ use super::Clamp;
 use super::arithmetic::Adder;
 use crate::error::{Error, Result};
 
-pub(super) use depthwise::{Kernels, Strip};
+pub(super) use depthwise::{Expands, Kernels, Source, Strip};
 pub(super) use gemm::{Matrix, Pixels, tile_pixels};
 use scratch::Integer;
 pub(super) use scratch::Scratch;
@@ -301,6 +301,13 @@ pub(in crate::int8) trait Simd: Copy + Send + Sync {
     /// Loads one group of elements for every lane.
     unsafe fn broadcast(self, from: *const Self::Element) -> Self::Operand;
 
+    /// Groups of the first two elements of `lower` and the last two of `upper`. Called only with groups of
+    /// four.
+    #[inline(always)]
+    unsafe fn halves(self, upper: Self::Operand, _lower: Self::Operand) -> Self::Operand {
+        upper
+    }
+
     /// `sum + elements . weights` in every lane.
     unsafe fn dot(
         self,
@@ -318,6 +325,22 @@ pub(in crate::int8) trait Simd: Copy + Send + Sync {
     unsafe fn limits(self, zero_point: u8, clamp: Clamp) -> Self::Limits;
     /// Stores `clamp(sum + zero_point)` as `LANES` bytes at each of four places.
     unsafe fn store(self, sums: [Self::Sum; 4], limits: Self::Limits, to: [*mut u8; 4]);
+    /// Stores them as `LANES` groups of one byte of each. Called only with groups of four.
+    #[inline(always)]
+    unsafe fn store_groups(
+        self,
+        sums: [Self::Sum; 4],
+        limits: Self::Limits,
+        to: *mut Self::Element,
+    ) {
+        let mut bytes = [[0; 16]; 4];
+        let pixels = bytes.each_mut().map(|pixel| pixel.as_mut_ptr());
+        // SAFETY: the caller's promise; there is room for 16 bytes of each.
+        unsafe {
+            self.store(sums, limits, pixels);
+            self.interleave(pixels.map(|pixel| pixel.cast_const()), to);
+        }
+    }
 }
 
 /// What becomes of accumulators, apart from their scales.
@@ -340,6 +363,28 @@ pub(super) fn convert<S: Simd>(simd: S, from: &[u8], to: &mut [S::Element]) {
     assert_eq!(from.len(), to.len());
     // SAFETY: both hold as many.
     unsafe { simd.convert(from.as_ptr(), to.as_mut_ptr(), from.len()) }
+}
+
+/// Fetches a cache line that will be used soon, if there is one: any address may be given.
+#[inline(always)]
+fn prefetch(at: *const u8) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: every such machine has the instruction, which never faults.
+    unsafe {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        _mm_prefetch::<_MM_HINT_T0>(at.cast());
+    }
+    #[cfg(target_arch = "aarch64")]
+    // SAFETY: likewise.
+    unsafe {
+        std::arch::asm!(
+            "prfm pldl1keep, [{0}]",
+            in(reg) at,
+            options(nostack, preserves_flags, readonly)
+        );
+    }
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+    let _ = at;
 }
 
 /// Copies bytes: mostly a few, for which a call of `memcpy` would take longer.

@@ -191,3 +191,15 @@ unsafe fn store(
         vst1_u8(to[1], vget_high_u8(bytes));
     }
 }
+
+/// What [`Simd::halves`] is with groups of four.
+///
+/// # Safety
+/// As for [`Simd`].
+#[inline(always)]
+pub(super) unsafe fn halves(upper: int8x16x2_t, lower: int8x16x2_t) -> int8x16x2_t {
+    unsafe {
+        let first = vreinterpretq_u8_u32(vdupq_n_u32(0xffff));
+        int8x16x2_t(vbslq_s8(first, lower.0, upper.0), vbslq_s8(first, lower.1, upper.1))
+    }
+}

@@ -3,7 +3,7 @@
 use std::arch::aarch64::*;
 use std::arch::asm;
 
-use super::neon::Neon;
+use super::neon::{Neon, halves};
 use super::{Kernel, Output, Simd, copy};
 use crate::int8::Clamp;
 
@@ -94,6 +94,11 @@ impl Simd for NeonI8mm {
             let group = vdupq_n_s32(from.cast::<i32>().read_unaligned());
             int8x16x2_t(vreinterpretq_s8_s32(group), vreinterpretq_s8_s32(group))
         }
+    }
+
+    #[inline(always)]
+    unsafe fn halves(self, upper: int8x16x2_t, lower: int8x16x2_t) -> int8x16x2_t {
+        unsafe { halves(upper, lower) }
     }
 
     #[inline(always)]

@@ -2,6 +2,7 @@
 
 mod by_hand;
 mod convolutions;
+mod expanded;
 mod onnxruntime;
 mod others;
 mod random;

@@ -7,7 +7,7 @@
 //! [`read`] checks, [`propagate`] puts these around operators that only move numbers, and
 //! [`padding`] takes Pad nodes into convolutions. When the size of the picture is known, [`plan`]
 //! reads int8 operators out of the graph, with the help of [`pictures`] and [`window`], [`place`]
-//! puts them there, and [`operator`] is such an operator in tract's graph. What fits none of them
+//! puts them there, some of them joined, and [`operator`] is such an operator in tract's graph. What fits none of them
 //! is left to tract, which computes it in f32, and is reported.
 //!
 //! Pictures lie channels last between int8 operators: the tensor `t` of the graph is `t` with a
@@ -33,7 +33,7 @@ use tract_onnx::pb::{AttributeProto, GraphProto, ModelProto, NodeProto};
 use super::check::{self, Checked, Input};
 use super::graph::{Graph, title};
 use crate::geometry::Size;
-use crate::int8::{Add, AddSpec, Isa, Operand, Quantization, Quantize};
+use crate::int8::{Add, AddSpec, Expanded, Isa, Operand, Quantization, Quantize, Shape};
 pub(super) use operator::Int8;
 use operator::{Buffers, Operator};
 use pictures::Dims;
@@ -93,6 +93,7 @@ pub(super) fn rewrite(checked: &Checked, size: Size, isa: Isa) -> Result<Rewritt
     let dims = if *channels_last { [height, width, Some(3)] } else { [Some(3), height, width] };
     let mut rewrite = Rewrite::new(graph, pictures::pictures(&Graph::new(graph), name, dims), isa);
     rewrite.plan()?;
+    rewrite.join_expansions();
     let mut placed = rewrite.place()?;
     let mut left = rewrite.left;
     let mut proto = checked.proto.clone();
@@ -234,6 +235,43 @@ impl<'a> Rewrite<'a> {
             }
         }
         Planned::Add { inputs, spec }
+    }
+
+    /// Joins depthwise convolutions with the pointwise ones before them that nothing else reads, where it
+    /// pays.
+    fn join_expansions(&mut self) {
+        let makers: HashMap<String, usize> = self
+            .planned
+            .iter()
+            .filter(|(_, (_, planned))| matches!(planned, Planned::Convolution { .. }))
+            .map(|(&i, (makes, _))| (makes.clone(), i))
+            .collect();
+        for second in makers.values() {
+            if let Some((first, joined)) = self.expanded(*second, &makers) {
+                self.planned.remove(&first);
+                self.planned.entry(*second).and_modify(|(_, planned)| *planned = joined);
+            }
+        }
+    }
+
+    /// The convolution `second`, joined with the one before it, and which that is.
+    fn expanded(&self, second: usize, makers: &HashMap<String, usize>) -> Option<(usize, Planned)> {
+        let convolution = |i: usize| match self.planned.get(&i) {
+            Some((_, Planned::Convolution { inputs, built, .. })) => Some((inputs, built)),
+            _ => None,
+        };
+        let ([between], depthwise) = convolution(second).map(|(i, built)| (&i[..], built))? else {
+            return None;
+        };
+        let first = *makers.get(between)?;
+        let (inputs, expansion) = convolution(first)?;
+        let [channels, height, width] = *self.planner.pictures.get(between.as_str())?;
+        let pays = Expanded::pays(Shape { height: height?, width: width?, channels: channels? });
+        if !pays || !self.is_read_once(between) {
+            return None;
+        }
+        let operator = Operator::Expanded(Box::new(Expanded::of(expansion, depthwise)?));
+        Some((first, Planned::Pictures { inputs: inputs.clone(), operator }))
     }
 
     /// Whether only one node reads the numbers that these bytes stand for.

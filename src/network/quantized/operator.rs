@@ -6,8 +6,8 @@ use tract_onnx::prelude::*;
 use tract_onnx::tract_hir::internal::*;
 
 use crate::int8::{
-    Add, AveragePool, Concat, Convolution, FullyConnected, GlobalAveragePool, MaxPool, Quantize,
-    Requantize, Shape,
+    Add, AveragePool, Concat, Convolution, Expanded, FullyConnected, GlobalAveragePool, MaxPool,
+    Quantize, Requantize, Shape,
 };
 
 /// An operator of the quantized network. Pictures are `[1, height, width, channels]`.
@@ -15,6 +15,8 @@ use crate::int8::{
 pub(super) enum Operator {
     /// A picture, and the one to be added where it does that.
     Convolution(Box<Convolution>),
+    /// A picture.
+    Expanded(Box<Expanded>),
     /// Two pictures of the same shape.
     Add(Add),
     /// A picture.
@@ -39,6 +41,7 @@ impl Operator {
     pub(super) fn name(&self) -> &'static str {
         match self {
             Self::Convolution(_) => "Convolution",
+            Self::Expanded(_) => "ExpandedConvolution",
             Self::Add(_) => "Add",
             Self::MaxPool(_) => "MaxPool",
             Self::AveragePool(_) => "AveragePool",
@@ -70,14 +73,7 @@ impl Operator {
                 return linear(first, op.input_channels(), outputs);
             }
             Self::Convolution(op) => {
-                let shape = picture(first)?;
-                ensure!(
-                    shape.channels == op.input_channels(),
-                    "{} channels for a convolution of {}",
-                    shape.channels,
-                    op.input_channels()
-                );
-                let to = op.output_shape(shape);
+                let to = op.output_shape(picture_of(first, op.input_channels())?);
                 let added = inputs.get(1).copied().map(picture).transpose()?;
                 ensure!(
                     added.is_none_or(|added| added == to),
@@ -85,6 +81,7 @@ impl Operator {
                 );
                 to
             }
+            Self::Expanded(op) => op.output_shape(picture_of(first, op.input_channels())?),
             Self::Add(_) => {
                 let shape = picture(first)?;
                 ensure!(
@@ -120,6 +117,10 @@ impl Operator {
         let depth = match self {
             Self::Convolution(op) | Self::Linear(op) => op.depth(),
             Self::FullyConnected(op) => op.inputs(),
+            Self::Expanded(op) => {
+                let first = *inputs.first().context("an operator without input")?;
+                return Ok(op.multiplications(picture(first)?));
+            }
             _ => 0,
         };
         Ok(self.output_shape(inputs)?.iter().product::<usize>() * depth)
@@ -142,6 +143,7 @@ impl Operator {
                 let added = if inputs.len() > 1 { Some(bytes(1)?) } else { None };
                 op.run(bytes(0)?, shape(0)?, added, to);
             }
+            Self::Expanded(op) => op.run(bytes(0)?, shape(0)?, to),
             Self::Add(op) => op.run(bytes(0)?, bytes(1)?, to),
             Self::MaxPool(op) => op.run(bytes(0)?, shape(0)?, to),
             Self::AveragePool(op) => op.run(bytes(0)?, shape(0)?, to),
@@ -167,6 +169,17 @@ fn picture(shape: &[usize]) -> TractResult<Shape> {
         [1, height, width, channels] => Ok(Shape { height, width, channels }),
         _ => bail!("a tensor of shape {shape:?} is no picture"),
     }
+}
+
+/// The picture that a tensor is, of as many channels as a convolution takes.
+fn picture_of(shape: &[usize], channels: usize) -> TractResult<Shape> {
+    let picture = picture(shape)?;
+    ensure!(
+        picture.channels == channels,
+        "{} channels for a convolution of {channels}",
+        picture.channels
+    );
+    Ok(picture)
 }
 
 /// The rows of a tensor, as the pixels of a picture.

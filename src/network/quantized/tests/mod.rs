@@ -1,6 +1,7 @@
 //! Quantized graphs that the tests make themselves.
 
 mod builder;
+mod expanded;
 mod left;
 mod random;
 mod refused;

@@ -5,7 +5,7 @@ use tract_onnx::pb::{ModelProto, ValueInfoProto};
 use tract_onnx::prelude::*;
 
 use super::super::super::activations::Activations;
-use super::super::super::backend::{Engine as _, Picture, Values};
+use super::super::super::backend::{Engine as _, Means, Picture, Values};
 use super::super::super::check::check_proto;
 use super::super::super::tract::Engine;
 use super::super::Report;
@@ -163,12 +163,12 @@ impl Builder {
     }
 }
 
-struct Network {
-    model: ModelProto,
+pub(super) struct Network {
+    pub(super) model: ModelProto,
     /// The tensor of the feature maps.
-    features: String,
+    pub(super) features: String,
     /// Between two bytes of them.
-    step: f32,
+    pub(super) step: f32,
 }
 
 /// Feature maps and logits as tract's own operators compute them.
@@ -189,14 +189,15 @@ fn as_it_is(network: &Network, picture: &[f32], [height, width]: [usize; 2]) -> 
 }
 
 /// Feature maps and logits in int8.
-fn rewritten(
+pub(super) fn rewritten(
     network: Network,
     picture: &[f32],
     [height, width]: [usize; 2],
+    means: Means,
 ) -> ([Vec<f32>; 2], Report) {
     let checked = check_proto(network.model).unwrap();
     let size = Size::new(width as u32, height as u32);
-    let mut engine = Engine::new(&checked, size, means()).unwrap();
+    let mut engine = Engine::new(&checked, size, means).unwrap();
     let takes = engine.takes();
     let mut fill = |tensor: Picture| {
         let at = |i: usize| {
@@ -234,7 +235,7 @@ fn random_graphs_compute_in_int8_what_they_compute_in_f32() {
         let mut random = Random(seed ^ 0xabcd);
         let picture: Vec<f32> = (0..3 * size[0] * size[1]).map(|_| random.real()).collect();
         let [features, logits] = as_it_is(&network, &picture, size);
-        let ([found, found_logits], report) = rewritten(network, &picture, size);
+        let ([found, found_logits], report) = rewritten(network, &picture, size, means());
         assert_eq!(report.left, [], "seed {seed}");
         operators += report.operators;
         assert_eq!(found.len(), features.len(), "seed {seed}");
