@@ -142,7 +142,7 @@ pub(in crate::int8) enum Source<'a> {
     Expansion { matrix: &'a Matrix, panel: usize, input: &'a [u8], output: &'a Output },
 }
 
-/// Whether kernels slide over what a pointwise convolution puts out, without its being stored.
+/// Tells whether kernels can slide over an expansion by these weights.
 pub(in crate::int8) struct Expands<'a> {
     pub matrix: &'a Matrix,
     pub kernels: &'a Kernels,
@@ -160,7 +160,7 @@ impl Kernel for Expands<'_> {
     }
 }
 
-/// Some rows and channels of the output of a depthwise convolution.
+/// Some rows of outputs of a depthwise convolution; of an expansion, those channels that its panel makes.
 pub(in crate::int8) struct Strip<'a> {
     pub kernels: &'a Kernels,
     pub scratch: &'a mut Scratch,
@@ -273,7 +273,7 @@ impl Kernel for Strip<'_> {
 
 impl Kernels {
     /// Puts together the groups that begin with row `first` of the padded picture, for some registers of
-    /// channels. Each has its row of `columns` groups in `to`, so many elements apart.
+    /// channels. Each has its row of `columns` groups in `to`, `plane` elements apart.
     #[inline(always)]
     #[expect(clippy::too_many_arguments, reason = "a picture in, groups out")]
     fn fill<S: Simd>(
