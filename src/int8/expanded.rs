@@ -20,7 +20,6 @@ pub struct Expanded {
     between: Output,
     kernels: Kernels,
     window: Window,
-    input_channels: usize,
     channels: usize,
     output: Output,
 }
@@ -54,7 +53,6 @@ impl Expanded {
             between: expansion.output.clone(),
             kernels: kernels.clone(),
             window: depthwise.window,
-            input_channels: expansion.input_channels,
             channels: depthwise.output_channels,
             output: depthwise.output.clone(),
         })
@@ -62,7 +60,7 @@ impl Expanded {
 
     /// Channels of the input.
     pub fn input_channels(&self) -> usize {
-        self.input_channels
+        self.matrix.inputs()
     }
 
     /// The shape of the output for an input; without pixels where the kernel does not fit.
@@ -84,7 +82,7 @@ impl Expanded {
     /// If the channels of `shape` are not the input's, or if a buffer is not as long as its shape says.
     pub fn run(&self, input: &[u8], shape: Shape, output: &mut [u8]) {
         let to = self.output_shape(shape);
-        assert_eq!(shape.channels, self.input_channels, "channels of the input");
+        assert_eq!(shape.channels, self.input_channels(), "channels of the input");
         expect_len("input", input.len(), shape.len());
         expect_len("output", output.len(), to.len());
         if to.is_empty() {

@@ -21,6 +21,13 @@ impl Avx512Vnni {
     }
 }
 
+/// Shuffles four bytes of each of four rows, in every quarter, to four groups of one of each.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn columns() -> __m512i {
+    _mm512_broadcast_i32x4(_mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15))
+}
+
 /// 32 bytes of each of four rows to 32 groups of one of each.
 ///
 /// # Safety
@@ -28,7 +35,6 @@ impl Avx512Vnni {
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
 unsafe fn transpose(rows: [*const u8; 4], to: [*mut u8; 2]) {
-    let columns = _mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
     let left = _mm512_setr_epi32(0, 8, 16, 24, 1, 9, 17, 25, 2, 10, 18, 26, 3, 11, 19, 27);
     let right = _mm512_add_epi32(left, _mm512_set1_epi32(4));
     // Four bytes of each row to a quarter, and there those of each column together. Of these shuffles
@@ -53,7 +59,7 @@ unsafe fn transpose(rows: [*const u8; 4], to: [*mut u8; 2]) {
             d = in(reg) rows[3],
             left = in(zmm_reg) left,
             right = in(zmm_reg) right,
-            columns = in(zmm_reg) _mm512_broadcast_i32x4(columns),
+            columns = in(zmm_reg) columns(),
             first = in(reg) to[0],
             second = in(reg) to[1],
             upper = out(zmm_reg) _,
@@ -213,9 +219,7 @@ impl Simd for Avx512Vnni {
     #[inline(always)]
     unsafe fn store_groups(self, sums: [__m512i; 4], limits: Self::Limits, to: *mut u8) {
         unsafe {
-            let columns = _mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
-            let groups = _mm512_shuffle_epi8(bytes(sums, limits), _mm512_broadcast_i32x4(columns));
-            _mm512_storeu_si512(to.cast(), groups);
+            _mm512_storeu_si512(to.cast(), _mm512_shuffle_epi8(bytes(sums, limits), columns()));
         }
     }
 }

@@ -235,13 +235,8 @@ impl Kernel for Strip<'_> {
                         kernels.blocks[batch.start]..kernels.blocks[batch.end - 1] + S::LANES;
                     for row in (tile * kernels.rows..outputs).take(kernels.rows) {
                         let first = (phase + row * dilation) * width;
-                        // Each register that is written would wait for its cache line.
-                        for pixel in to[first * shape.channels..].chunks(shape.channels).take(width)
-                        {
-                            pixel[channels.clone()]
-                                .chunks(64)
-                                .for_each(|line| prefetch(line.as_ptr()));
-                        }
+                        let row = &to[first * shape.channels..][..width * shape.channels];
+                        prefetch_channels(row, shape.channels, channels.clone());
                     }
                     for (block, plane) in batch.clone().zip(elements.chunks_exact(plane)) {
                         let mut rows = Rows {
@@ -268,6 +263,15 @@ impl Kernel for Strip<'_> {
                 }
             }
         }
+    }
+}
+
+/// Fetches some channels of pixels that are about to be written: each register of them would wait for its
+/// cache line.
+#[inline(always)]
+fn prefetch_channels(pixels: &[u8], channels: usize, some: Range<usize>) {
+    for pixel in pixels.chunks(channels) {
+        pixel[some.clone()].chunks(64).for_each(|line| prefetch(line.as_ptr()));
     }
 }
 

@@ -24,13 +24,7 @@ fn network(size: [usize; 2], read_twice: bool) -> Network {
         let sum = builder.node("Add", &[&between.tensor, &maps.tensor], vec![]);
         maps = builder.requantized(&sum, 48, size);
     }
-    let (features, step) = (maps.tensor.clone(), maps.scale);
-    let pooled = builder.node("GlobalAveragePool", &[&maps.tensor], vec![]);
-    let pooled = builder.requantized(&pooled, 48, [1, 1]);
-    let flat = builder.node("Flatten", &[&pooled.tensor], vec![]);
-    let [weights, bias] = builder.weights(&[5, 48], pooled.scale);
-    let logits = builder.node("Gemm", &[&flat, &weights, &bias], vec![int("transB", 1)]);
-    Network { features, step, model: builder.model(logits, size) }
+    builder.classified(&maps, "GlobalAveragePool", size)
 }
 
 /// How many operators fewer an instruction set with kernels for joined convolutions has than the

@@ -152,6 +152,11 @@ impl Builder {
         }
         let maps = made.pop().unwrap();
         let pool = self.random.pick(&["GlobalAveragePool", "GlobalMaxPool"]);
+        self.classified(&maps, pool, size)
+    }
+
+    /// Global pooling of `maps`, and a linear layer to bytes or to f32.
+    pub(super) fn classified(mut self, maps: &Real, pool: &str, size: [usize; 2]) -> Network {
         let pooled = self.node(pool, &[&maps.tensor], vec![]);
         let pooled = self.requantized(&pooled, maps.channels, [1, 1]);
         let flat = self.node("Flatten", &[&pooled.tensor], vec![]);
@@ -159,16 +164,17 @@ impl Builder {
         let logits = self.node("Gemm", &[&flat, &weights, &bias], vec![int("transB", 1)]);
         let to_bytes = self.random.coin();
         let logits = if to_bytes { self.requantized(&logits, 5, [1, 1]).tensor } else { logits };
-        Network { features: maps.tensor, step: maps.scale, model: self.model(logits, size) }
+        let (features, step) = (maps.tensor.clone(), maps.scale);
+        Network { features, step, model: self.model(logits, size) }
     }
 }
 
 pub(super) struct Network {
-    pub(super) model: ModelProto,
+    model: ModelProto,
     /// The tensor of the feature maps.
-    pub(super) features: String,
+    features: String,
     /// Between two bytes of them.
-    pub(super) step: f32,
+    step: f32,
 }
 
 /// Feature maps and logits as tract's own operators compute them.
