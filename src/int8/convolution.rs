@@ -1,8 +1,10 @@
 //! Convolutions of every kind, with what follows them.
 
+use std::ops::RangeInclusive;
+
 use super::arithmetic::{Adder, Requantizer};
 use super::dense::{self, Dense};
-use super::isa::{Kernel, Kernels, Output, Scratch, Simd, Source, Strip};
+use super::isa::{Kernel, Kernels, Output, Scratch, Simd, Source, Strip, raisable};
 use super::parallel;
 use super::reference::{self, Filters};
 use super::{AddSpec, Clamp, Isa, Quantization, Shape, Window, expect_len};
@@ -56,8 +58,8 @@ pub enum Operand {
 /// A convolution: dense (pointwise too), grouped or depthwise.
 ///
 /// `y = clamp(round((b + sum((x - zx) * w)) * (sx * sw / sy)) + zy)`, the sum over all taps that lie
-/// in the picture and all input channels of the group, in `i32`, which wraps around; padding so counts as 0. With a
-/// residual, `y` then goes into an addition as [`Add`](super::Add) does it.
+/// in the picture and all input channels of the group, in `i32`, which wraps around; padding so counts
+/// as 0. With a residual, `y` then goes into an addition as [`Add`](super::Add) does it.
 #[derive(Debug, Clone)]
 pub struct Convolution {
     pub(super) isa: Isa,
@@ -101,7 +103,7 @@ impl Convolution {
             return Err(format!("{} weights are not {expected:?}", spec.weights.len()));
         }
         let bias = bias(spec.bias, to)?;
-        let sums = magnitudes(spec.weights, &bias, spec.input.zero_point);
+        let sums = ranges(spec.weights, &bias, spec.input.zero_point);
         let mut scales = weight_scales(spec.weight_scales, to)?;
         for scale in &mut scales {
             *scale = spec.input.scale * *scale / spec.output.scale;
@@ -134,11 +136,20 @@ impl Convolution {
             input_zero_point: spec.input.zero_point,
         };
         // The kernels round to integers before they clamp.
-        let in_range = sums.iter().zip(&scales).all(|(&sum, scale)| sum as f32 * scale < LIMIT);
+        let in_range = sums.iter().zip(&scales).all(|(sums, scale)| {
+            // They wrap around at the ends of `i32`.
+            let most = (*sums.end()).max(-sums.start()).min(-i64::from(i32::MIN));
+            most as f32 * scale < LIMIT
+        });
         let mut plan = None;
         if isa != Isa::Scalar && in_range {
-            let residual = spec.residual.is_some();
-            isa.run(Pack { filters: &filters, scales: &scales, residual, plan: &mut plan });
+            isa.run(Pack {
+                filters: &filters,
+                scales: &scales,
+                raisable: &sums.iter().map(|sums| raisable(sums, &output)).collect::<Vec<_>>(),
+                residual: spec.residual.is_some(),
+                plan: &mut plan,
+            });
         }
         Ok(Self {
             isa,
@@ -249,17 +260,20 @@ const LIMIT: f32 = (1 << 30) as f32;
 struct Pack<'a> {
     filters: &'a Filters,
     scales: &'a [f32],
+    /// Whether the sums of a channel can be raised.
+    raisable: &'a [bool],
     residual: bool,
     plan: &'a mut Option<Plan>,
 }
 
 impl Kernel for Pack<'_> {
     fn run<S: Simd>(self, _: S) {
+        let Self { filters, scales, raisable, residual, plan } = self;
         // No usual network adds a residual to a depthwise convolution: those have no fast path.
-        let depthwise = (!self.residual).then(|| Kernels::new::<S>(self.filters, self.scales));
-        *self.plan = Some(match depthwise.flatten() {
+        let depthwise = (!residual).then(|| Kernels::new::<S>(filters, scales, raisable));
+        *plan = Some(match depthwise.flatten() {
             Some(kernels) => Plan::Depthwise(kernels),
-            None => Plan::Dense(Dense::new::<S>(self.filters, self.scales)),
+            None => Plan::Dense(Dense::new::<S>(filters, scales, raisable)),
         });
     }
 }
@@ -285,18 +299,18 @@ pub(super) fn bias(bias: &[i32], outputs: usize) -> Result<Vec<i32>, String> {
     }
 }
 
-/// The largest magnitude that the sum of each output can have. Sums wrap around at the ends of `i32`.
-fn magnitudes(weights: &[i8], bias: &[i32], zero_point: u8) -> Vec<i64> {
+/// The lowest and the highest sum that each output can have.
+fn ranges(weights: &[i8], bias: &[i32], zero_point: u8) -> Vec<RangeInclusive<i64>> {
     let (below, above) = (i64::from(zero_point), 255 - i64::from(zero_point));
     let depth = weights.len() / bias.len().max(1);
-    let magnitude = |(channel, &bias): (usize, &i32)| {
+    let range = |(channel, &bias): (usize, &i32)| {
         let (mut low, mut high) = (i64::from(bias), i64::from(bias));
         for &weight in &weights[channel * depth..][..depth] {
             let weight = i64::from(weight);
             low += (-below * weight).min(above * weight);
             high += (-below * weight).max(above * weight);
         }
-        high.max(-low).min(-i64::from(i32::MIN))
+        low..=high
     };
-    bias.iter().enumerate().map(magnitude).collect()
+    bias.iter().enumerate().map(range).collect()
 }

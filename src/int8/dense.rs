@@ -31,7 +31,7 @@ pub(super) struct Dense {
 }
 
 impl Dense {
-    pub fn new<S: Simd>(filters: &Filters, scales: &[f32]) -> Self {
+    pub fn new<S: Simd>(filters: &Filters, scales: &[f32], raisable: &[bool]) -> Self {
         let depth = filters.depth();
         let outputs = filters.output_channels() / filters.groups;
         let area = filters.window.kernel[0] * filters.window.kernel[1];
@@ -58,9 +58,9 @@ impl Dense {
             let channels = group * outputs..(group + 1) * outputs;
             let weights = &rows[group * outputs * inputs..];
             let bias = &filters.bias[channels.clone()];
-            let scales = &scales[channels];
+            let (scales, raisable) = (&scales[channels.clone()], &raisable[channels]);
             let size = [segments, inputs / segments];
-            Matrix::new::<S>(weights, size, bias, scales, filters.input_zero_point)
+            Matrix::new::<S>(weights, size, bias, scales, raisable, filters.input_zero_point)
         };
         Self {
             window: filters.window,
@@ -267,7 +267,11 @@ impl Kernel for PackMatrices<'_> {
         for (i, (bias, scales)) in self.bias.chunks(part).zip(self.scales.chunks(part)).enumerate()
         {
             let weights = &self.weights[i * part * inputs..];
-            self.matrices.push(Matrix::new::<S>(weights, [1, inputs], bias, scales, zero_point));
+            // Real numbers are what becomes of every sum.
+            let raisable = vec![false; bias.len()];
+            let size = [1, inputs];
+            let matrix = Matrix::new::<S>(weights, size, bias, scales, &raisable, zero_point);
+            self.matrices.push(matrix);
         }
     }
 }

@@ -30,8 +30,8 @@ impl Expanded {
         between.len() >= LARGE
     }
 
-    /// The two as one, where they are two such convolutions, and the instruction set has the kernels for it: those that
-    /// multiply groups of four bytes as they are.
+    /// The two as one, where they are two such convolutions, and the instruction set has the kernels for
+    /// it: those that multiply groups of four bytes as they are.
     pub fn of(expansion: &Convolution, depthwise: &Convolution) -> Option<Self> {
         let (Plan::Dense(dense), Plan::Depthwise(kernels)) = (&expansion.plan, &depthwise.plan)
         else {

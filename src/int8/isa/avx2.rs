@@ -3,7 +3,7 @@
 
 use std::arch::x86_64::*;
 
-use super::{Kernel, Output, Simd};
+use super::{Kernel, ORIGIN, Output, Simd};
 use crate::int8::Clamp;
 
 /// Proof that the machine has AVX2 and FMA.
@@ -21,7 +21,8 @@ impl Avx2 {
 impl Simd for Avx2 {
     type Element = i16;
     type Sum = __m256i;
-    type Float = __m256;
+    /// And their products with [`ORIGIN`].
+    type Scales = (__m256, __m256);
     type Operand = __m256i;
     type Limits = (__m256i, __m256i, __m256i);
 
@@ -115,8 +116,11 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
-    unsafe fn floats(self, from: *const f32) -> __m256 {
-        unsafe { _mm256_loadu_ps(from) }
+    unsafe fn scales(self, from: *const f32) -> Self::Scales {
+        unsafe {
+            let scale = _mm256_loadu_ps(from);
+            (scale, _mm256_mul_ps(scale, _mm256_set1_ps(ORIGIN)))
+        }
     }
 
     #[inline(always)]
@@ -140,12 +144,19 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
-    unsafe fn scale(self, sum: __m256i, scale: __m256) -> __m256i {
-        unsafe { _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_cvtepi32_ps(sum), scale)) }
+    unsafe fn scale<const RAISED: bool>(self, sum: __m256i, scale: Self::Scales) -> __m256i {
+        let (scale, origin) = scale;
+        unsafe {
+            _mm256_cvtps_epi32(if RAISED {
+                _mm256_fmsub_ps(_mm256_castsi256_ps(sum), scale, origin)
+            } else {
+                _mm256_mul_ps(_mm256_cvtepi32_ps(sum), scale)
+            })
+        }
     }
 
     #[inline(always)]
-    unsafe fn store_floats(self, sum: __m256i, scale: __m256, to: *mut f32) {
+    unsafe fn store_floats(self, sum: __m256i, (scale, _): Self::Scales, to: *mut f32) {
         unsafe { _mm256_storeu_ps(to, _mm256_mul_ps(_mm256_cvtepi32_ps(sum), scale)) }
     }
 
@@ -176,7 +187,12 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
-    unsafe fn store(self, sums: [__m256i; 4], limits: Self::Limits, to: [*mut u8; 4]) {
+    unsafe fn store<const RAISED: bool>(
+        self,
+        sums: [__m256i; 4],
+        limits: Self::Limits,
+        to: [*mut u8; 4],
+    ) {
         let (zero_point, lowest, highest) = limits;
         unsafe {
             let words =

@@ -3,7 +3,7 @@
 use std::arch::asm;
 use std::arch::x86_64::*;
 
-use super::{Kernel, Output, Simd, copy};
+use super::{Kernel, ORIGIN, Output, Simd, copy};
 use crate::int8::Clamp;
 
 /// Proof that the machine has AVX-512 F, BW, VL and VNNI, and FMA.
@@ -75,9 +75,10 @@ unsafe fn transpose(rows: [*const u8; 4], to: [*mut u8; 2]) {
 impl Simd for Avx512Vnni {
     type Element = u8;
     type Sum = __m512i;
-    type Float = __m512;
+    /// And their products with [`ORIGIN`].
+    type Scales = (__m512, __m512);
     type Operand = __m512i;
-    type Limits = Option<(__m512i, __m512i, __m512i)>;
+    type Limits = (__m512i, __m512i, __m512i);
 
     const LANES: usize = 16;
     const GROUP: usize = 4;
@@ -135,8 +136,11 @@ impl Simd for Avx512Vnni {
     }
 
     #[inline(always)]
-    unsafe fn floats(self, from: *const f32) -> __m512 {
-        unsafe { _mm512_loadu_ps(from) }
+    unsafe fn scales(self, from: *const f32) -> Self::Scales {
+        unsafe {
+            let scale = _mm512_loadu_ps(from);
+            (scale, _mm512_mul_ps(scale, _mm512_set1_ps(ORIGIN)))
+        }
     }
 
     #[inline(always)]
@@ -165,12 +169,19 @@ impl Simd for Avx512Vnni {
     }
 
     #[inline(always)]
-    unsafe fn scale(self, sum: __m512i, scale: __m512) -> __m512i {
-        unsafe { _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_cvtepi32_ps(sum), scale)) }
+    unsafe fn scale<const RAISED: bool>(self, sum: __m512i, scale: Self::Scales) -> __m512i {
+        let (scale, origin) = scale;
+        unsafe {
+            _mm512_cvtps_epi32(if RAISED {
+                _mm512_fmsub_ps(_mm512_castsi512_ps(sum), scale, origin)
+            } else {
+                _mm512_mul_ps(_mm512_cvtepi32_ps(sum), scale)
+            })
+        }
     }
 
     #[inline(always)]
-    unsafe fn store_floats(self, sum: __m512i, scale: __m512, to: *mut f32) {
+    unsafe fn store_floats(self, sum: __m512i, (scale, _): Self::Scales, to: *mut f32) {
         unsafe { _mm512_storeu_ps(to, _mm512_mul_ps(_mm512_cvtepi32_ps(sum), scale)) }
     }
 
@@ -195,18 +206,20 @@ impl Simd for Avx512Vnni {
     #[inline(always)]
     unsafe fn limits(self, zero_point: u8, clamp: Clamp) -> Self::Limits {
         unsafe {
-            // Packing alone clamps to any byte.
-            let limits = zero_point != 0 || clamp != Clamp::NONE;
             let zero_point = _mm512_set1_epi16(zero_point.into());
-            let (low, high) = (clamp.low as i8, clamp.high as i8);
-            limits.then(|| (zero_point, _mm512_set1_epi8(low), _mm512_set1_epi8(high)))
+            (zero_point, _mm512_set1_epi8(clamp.low as i8), _mm512_set1_epi8(clamp.high as i8))
         }
     }
 
     #[inline(always)]
-    unsafe fn store(self, sums: [__m512i; 4], limits: Self::Limits, to: [*mut u8; 4]) {
+    unsafe fn store<const RAISED: bool>(
+        self,
+        sums: [__m512i; 4],
+        limits: Self::Limits,
+        to: [*mut u8; 4],
+    ) {
         unsafe {
-            let bytes = bytes(sums, limits);
+            let bytes = bytes::<RAISED>(sums, limits);
             let order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
             let bytes = _mm512_permutexvar_epi32(order, bytes);
             _mm_storeu_si128(to[0].cast(), _mm512_castsi512_si128(bytes));
@@ -217,9 +230,17 @@ impl Simd for Avx512Vnni {
     }
 
     #[inline(always)]
-    unsafe fn store_groups(self, sums: [__m512i; 4], limits: Self::Limits, to: *mut u8) {
+    unsafe fn store_groups<const RAISED: bool>(
+        self,
+        sums: [__m512i; 4],
+        limits: Self::Limits,
+        to: *mut u8,
+    ) {
         unsafe {
-            _mm512_storeu_si512(to.cast(), _mm512_shuffle_epi8(bytes(sums, limits), columns()));
+            _mm512_storeu_si512(
+                to.cast(),
+                _mm512_shuffle_epi8(bytes::<RAISED>(sums, limits), columns()),
+            );
         }
     }
 }
@@ -229,12 +250,16 @@ impl Simd for Avx512Vnni {
 /// # Safety
 /// As for [`Simd`].
 #[inline(always)]
-unsafe fn bytes(sums: [__m512i; 4], limits: <Avx512Vnni as Simd>::Limits) -> __m512i {
+unsafe fn bytes<const RAISED: bool>(
+    sums: [__m512i; 4],
+    (zero_point, lowest, highest): <Avx512Vnni as Simd>::Limits,
+) -> __m512i {
     unsafe {
         let words = [_mm512_packs_epi32(sums[0], sums[1]), _mm512_packs_epi32(sums[2], sums[3])];
-        let Some((zero_point, lowest, highest)) = limits else {
+        // Packing clamps to any byte.
+        if RAISED {
             return _mm512_packus_epi16(words[0], words[1]);
-        };
+        }
         let first = _mm512_adds_epi16(words[0], zero_point);
         let second = _mm512_adds_epi16(words[1], zero_point);
         let bytes = _mm512_packus_epi16(first, second);

@@ -21,7 +21,7 @@ impl AvxVnni {
 impl Simd for AvxVnni {
     type Element = u8;
     type Sum = __m256i;
-    type Float = __m256;
+    type Scales = <Avx2 as Simd>::Scales;
     type Operand = __m256i;
     type Limits = <Avx2 as Simd>::Limits;
 
@@ -73,8 +73,8 @@ impl Simd for AvxVnni {
     }
 
     #[inline(always)]
-    unsafe fn floats(self, from: *const f32) -> __m256 {
-        unsafe { self.0.floats(from) }
+    unsafe fn scales(self, from: *const f32) -> Self::Scales {
+        unsafe { self.0.scales(from) }
     }
 
     #[inline(always)]
@@ -103,12 +103,12 @@ impl Simd for AvxVnni {
     }
 
     #[inline(always)]
-    unsafe fn scale(self, sum: __m256i, scale: __m256) -> __m256i {
-        unsafe { self.0.scale(sum, scale) }
+    unsafe fn scale<const RAISED: bool>(self, sum: __m256i, scale: Self::Scales) -> __m256i {
+        unsafe { self.0.scale::<RAISED>(sum, scale) }
     }
 
     #[inline(always)]
-    unsafe fn store_floats(self, sum: __m256i, scale: __m256, to: *mut f32) {
+    unsafe fn store_floats(self, sum: __m256i, scale: Self::Scales, to: *mut f32) {
         unsafe { self.0.store_floats(sum, scale, to) }
     }
 
@@ -123,7 +123,12 @@ impl Simd for AvxVnni {
     }
 
     #[inline(always)]
-    unsafe fn store(self, sums: [__m256i; 4], limits: Self::Limits, to: [*mut u8; 4]) {
-        unsafe { self.0.store(sums, limits, to) }
+    unsafe fn store<const RAISED: bool>(
+        self,
+        sums: [__m256i; 4],
+        limits: Self::Limits,
+        to: [*mut u8; 4],
+    ) {
+        unsafe { self.0.store::<RAISED>(sums, limits, to) }
     }
 }

@@ -15,7 +15,7 @@
 use std::ops::Range;
 
 use super::scratch::Weights;
-use super::{Kernel, Matrix, Output, Scratch, Simd, prefetch, unrolled};
+use super::{Kernel, Matrix, Output, RAISE, Scratch, Simd, prefetch, unrolled};
 use crate::int8::reference::Filters;
 use crate::int8::{Shape, Window};
 
@@ -37,6 +37,8 @@ pub(in crate::int8) struct Kernels {
     padding: Vec<u8>,
     /// The first channel of each register; the last may overlap the one before it.
     blocks: Vec<usize>,
+    /// By block: whether the sums are raised: see [`RAISE`].
+    raised: Vec<bool>,
     /// Where in a group a tile begins, block, group of rows, column, row of outputs, channel, row of
     /// the group.
     weights: Weights,
@@ -54,7 +56,7 @@ pub(in crate::int8) struct Kernels {
 impl Kernels {
     /// Packs the kernels, unless their kind has no fast path: fewer channels than a register, strides
     /// that are not 1 or 2 both ways, or 2 together with a vertical dilation.
-    pub fn new<S: Simd>(filters: &Filters, scales: &[f32]) -> Option<Self> {
+    pub fn new<S: Simd>(filters: &Filters, scales: &[f32], raisable: &[bool]) -> Option<Self> {
         let window = filters.window;
         let channels = filters.output_channels();
         let rows = match (window.strides, window.dilations[0]) {
@@ -98,17 +100,22 @@ impl Kernels {
                 }
             }
         }
-        for &first in &blocks {
+        let raised: Vec<bool> = blocks
+            .iter()
+            .map(|&first| raisable[first..][..S::LANES].iter().all(|&raisable| raisable))
+            .collect();
+        for (&first, &raised) in blocks.iter().zip(&raised) {
             for channel in first..first + S::LANES {
                 let kernel = &filters.weights[channel * height * width..][..height * width];
                 let sum: i32 = kernel.iter().map(|&weight| i32::from(weight)).sum();
-                bias.push(filters.bias[channel].wrapping_sub(zero * sum));
+                let start = if raised { RAISE } else { 0 };
+                bias.push(filters.bias[channel].wrapping_sub(zero * sum).wrapping_add(start));
                 packed_scales.push(scales[channel]);
             }
         }
         let padding = vec![filters.input_zero_point; channels];
         let scales = packed_scales;
-        Some(Self { window, padding, blocks, weights, bias, scales, rows, groups, halves })
+        Some(Self { window, padding, blocks, raised, weights, bias, scales, rows, groups, halves })
     }
 
     /// A byte outside of the picture: the input's zero point.
@@ -254,10 +261,11 @@ impl Kernel for Strip<'_> {
                             output,
                             to: &mut *to,
                         };
-                        if halves {
-                            rows.run::<S, true>(simd);
-                        } else {
-                            rows.run::<S, false>(simd);
+                        match (halves, kernels.raised[block]) {
+                            (false, false) => rows.run::<S, false, false>(simd),
+                            (false, true) => rows.run::<S, false, true>(simd),
+                            (true, false) => rows.run::<S, true, false>(simd),
+                            (true, true) => rows.run::<S, true, true>(simd),
                         }
                     }
                 }
@@ -391,23 +399,29 @@ struct Rows<'a, E> {
 impl<E> Rows<'_, E> {
     /// Computes them; `HALVES` if the groups are to be put together from halves.
     #[inline(always)]
-    fn run<S: Simd<Element = E>, const HALVES: bool>(&mut self, simd: S) {
+    fn run<S: Simd<Element = E>, const HALVES: bool, const RAISED: bool>(&mut self, simd: S) {
         // The width of tile that leaves the least over.
         let waste = |columns: usize| self.width.next_multiple_of(columns) - self.width;
         match self.kernels.rows {
-            1 => self.tiles::<S, 1, 7, HALVES>(simd),
+            1 => self.tiles::<S, 1, 7, HALVES, RAISED>(simd),
             _ if S::PANEL == 4 && waste(7) <= waste(6).min(waste(5)) => {
-                self.tiles::<S, 2, 7, HALVES>(simd);
+                self.tiles::<S, 2, 7, HALVES, RAISED>(simd);
             }
-            _ if waste(6) <= waste(5).min(waste(4)) => self.tiles::<S, 2, 6, HALVES>(simd),
-            _ if waste(5) <= waste(4) => self.tiles::<S, 2, 5, HALVES>(simd),
-            _ => self.tiles::<S, 2, 4, HALVES>(simd),
+            _ if waste(6) <= waste(5).min(waste(4)) => self.tiles::<S, 2, 6, HALVES, RAISED>(simd),
+            _ if waste(5) <= waste(4) => self.tiles::<S, 2, 5, HALVES, RAISED>(simd),
+            _ => self.tiles::<S, 2, 4, HALVES, RAISED>(simd),
         }
     }
 
     /// Computes them, `R` rows by `C` columns at a time.
     #[inline(always)]
-    fn tiles<S: Simd<Element = E>, const R: usize, const C: usize, const HALVES: bool>(
+    fn tiles<
+        S: Simd<Element = E>,
+        const R: usize,
+        const C: usize,
+        const HALVES: bool,
+        const RAISED: bool,
+    >(
         &mut self,
         simd: S,
     ) {
@@ -433,7 +447,7 @@ impl<E> Rows<'_, E> {
         assert!(end <= self.to.len());
         // SAFETY: there is a register of scales.
         let (scales, limits) =
-            unsafe { ([simd.floats(scales.as_ptr()); 4], self.output.limits(simd)) };
+            unsafe { ([simd.scales(scales.as_ptr()); 4], self.output.limits(simd)) };
         // Where registers do not belong in the output, they go here: a lower row that is one too
         // many, and rows that are narrower than a tile.
         let mut aside = [[[0u8; 16]; COLUMNS]; 2];
@@ -471,7 +485,7 @@ impl<E> Rows<'_, E> {
                 // SAFETY: the output holds `C` columns of the rows, as asserted above; otherwise
                 // `aside` does.
                 unsafe {
-                    self.output.finish::<S, false>(simd, four, scales, limits, residual, to);
+                    self.output.finish::<S, RAISED, false>(simd, four, scales, limits, residual, to);
                 }
             });
             column += C;

@@ -1,7 +1,7 @@
 //! Vector instructions in plain Rust, for tests only: the algorithms in the shapes of instruction
 //! sets that the machine at hand may lack, with dot products of four bytes.
 
-use super::{Kernel, Output, Simd};
+use super::{Kernel, ORIGIN, Output, Simd};
 use crate::int8::Clamp;
 use crate::int8::arithmetic::round_to_byte;
 
@@ -14,7 +14,7 @@ pub(super) struct Emulated<const L: usize>;
 impl<const L: usize> Simd for Emulated<L> {
     type Element = u8;
     type Sum = [i32; L];
-    type Float = [f32; L];
+    type Scales = [f32; L];
     type Operand = [[u8; 4]; L];
     type Limits = (u8, Clamp);
 
@@ -56,7 +56,7 @@ impl<const L: usize> Simd for Emulated<L> {
     }
 
     #[inline(never)]
-    unsafe fn floats(self, from: *const f32) -> [f32; L] {
+    unsafe fn scales(self, from: *const f32) -> [f32; L] {
         unsafe { from.cast::<[f32; L]>().read_unaligned() }
     }
 
@@ -94,8 +94,16 @@ impl<const L: usize> Simd for Emulated<L> {
     }
 
     #[inline(never)]
-    unsafe fn scale(self, sum: [i32; L], scale: [f32; L]) -> [i32; L] {
-        std::array::from_fn(|lane| (sum[lane] as f32 * scale[lane]).round_ties_even() as i32)
+    unsafe fn scale<const RAISED: bool>(self, sum: [i32; L], scale: [f32; L]) -> [i32; L] {
+        std::array::from_fn(|lane| {
+            let scaled = if RAISED {
+                let sum = f32::from_bits(sum[lane].cast_unsigned());
+                sum.mul_add(scale[lane], -ORIGIN * scale[lane])
+            } else {
+                sum[lane] as f32 * scale[lane]
+            };
+            scaled.round_ties_even() as i32
+        })
     }
 
     #[inline(never)]
@@ -122,7 +130,12 @@ impl<const L: usize> Simd for Emulated<L> {
     }
 
     #[inline(never)]
-    unsafe fn store(self, sums: [[i32; L]; 4], (zero, clamp): (u8, Clamp), to: [*mut u8; 4]) {
+    unsafe fn store<const RAISED: bool>(
+        self,
+        sums: [[i32; L]; 4],
+        (zero, clamp): (u8, Clamp),
+        to: [*mut u8; 4],
+    ) {
         for (sum, to) in sums.into_iter().zip(to) {
             for (lane, sum) in sum.into_iter().enumerate() {
                 unsafe { to.add(lane).write(round_to_byte(sum as f32, zero, clamp)) }

@@ -8,7 +8,7 @@
 use std::ops::Range;
 
 use super::scratch::Weights;
-use super::{Kernel, Output, Simd, unrolled};
+use super::{Kernel, Output, RAISE, Simd, unrolled};
 use crate::int8::expect_len;
 
 /// Pixels of a tile at most.
@@ -57,15 +57,19 @@ struct Panel {
     /// How far from it that of the last register is: the last register of all may overlap the one
     /// before it.
     last: usize,
+    /// Whether the sums are raised: see [`RAISE`].
+    raised: bool,
 }
 
 impl Matrix {
-    /// Packs `weights`, a row an output: `segments` of as many weights each.
+    /// Packs `weights`, a row an output: `segments` of as many weights each. The sums of outputs that are
+    /// `raisable` are raised, if all of a panel are.
     pub fn new<S: Simd>(
         weights: &[i8],
         [segments, length]: [usize; 2],
         bias: &[i32],
         scales: &[f32],
+        raisable: &[bool],
         input_zero_point: u8,
     ) -> Self {
         let outputs = bias.len();
@@ -95,12 +99,13 @@ impl Matrix {
             let end = outputs.saturating_sub(S::LANES);
             let channel = first.min(end);
             let last = (channels - S::LANES).min(end - channel);
-            matrix.panels.push(Panel { first, registers, channel, last });
             // The output of each lane, where it has one.
             let output = |lane: usize| {
                 let ahead = (channels - S::LANES - last) * usize::from(lane >= channels - S::LANES);
                 Some(channel + lane - ahead).filter(|&output| output < outputs)
             };
+            let raised = (0..channels).filter_map(output).all(|output| raisable[output]);
+            matrix.panels.push(Panel { first, registers, channel, last, raised });
             let packed = &mut matrix.weights[first * segments * groups * S::GROUP..];
             let packed = packed.chunks_exact_mut(channels * S::GROUP).take(segments * groups);
             for (at, packed) in packed.enumerate() {
@@ -117,7 +122,9 @@ impl Matrix {
             for lane in 0..channels {
                 let Some(output) = output(lane) else { break };
                 let sum: i32 = row(output).iter().map(|&weight| i32::from(weight)).sum();
-                matrix.bias[first + lane] = bias[output].wrapping_sub(zero * sum);
+                let start = if raised { RAISE } else { 0 };
+                matrix.bias[first + lane] =
+                    bias[output].wrapping_sub(zero * sum).wrapping_add(start);
                 matrix.scales[first + lane] = scales[output];
             }
             first += channels;
@@ -192,15 +199,20 @@ impl Matrix {
                 },
                 to: to[panel.channel..].as_mut_ptr(),
             };
-            match (panel.registers, residual.is_some()) {
-                (1, false) => simd.run(Panelled::<1, false>(tiles)),
-                (1, true) => simd.run(Panelled::<1, true>(tiles)),
-                (2, false) => simd.run(Panelled::<2, false>(tiles)),
-                (2, true) => simd.run(Panelled::<2, true>(tiles)),
-                (3, false) => simd.run(Panelled::<3, false>(tiles)),
-                (3, true) => simd.run(Panelled::<3, true>(tiles)),
-                (_, false) => simd.run(Panelled::<4, false>(tiles)),
-                (_, true) => simd.run(Panelled::<4, true>(tiles)),
+            macro_rules! run {
+                ($registers:literal) => {
+                    match (panel.raised, residual.is_some()) {
+                        (true, _) => simd.run(Panelled::<$registers, true, false>(tiles)),
+                        (_, false) => simd.run(Panelled::<$registers, false, false>(tiles)),
+                        (_, true) => simd.run(Panelled::<$registers, false, true>(tiles)),
+                    }
+                };
+            }
+            match panel.registers {
+                1 => run!(1),
+                2 => run!(2),
+                3 => run!(3),
+                _ => run!(4),
             }
         }
     }
@@ -265,11 +277,19 @@ impl Matrix {
             plane,
             to: to.as_mut_ptr().cast(),
         };
+        macro_rules! run {
+            ($registers:literal) => {
+                match panel.raised {
+                    true => simd.run(Grouped::<$registers, true>(groups)),
+                    false => simd.run(Grouped::<$registers, false>(groups)),
+                }
+            };
+        }
         match panel.registers {
-            1 => simd.run(Grouped::<1>(groups)),
-            2 => simd.run(Grouped::<2>(groups)),
-            3 => simd.run(Grouped::<3>(groups)),
-            _ => simd.run(Grouped::<4>(groups)),
+            1 => run!(1),
+            2 => run!(2),
+            3 => run!(3),
+            _ => run!(4),
         }
     }
 
@@ -295,7 +315,7 @@ impl Matrix {
                         let size = [1, self.groups];
                         let [sums] = tile::<S, 1, $registers>(simd, size, row, [0, 0], load, bias);
                         for (r, sum) in sums.into_iter().enumerate() {
-                            let scale = simd.floats(scales.as_ptr().add(r * S::LANES));
+                            let scale = simd.scales(scales.as_ptr().add(r * S::LANES));
                             simd.store_floats(sum, scale, floats.as_mut_ptr().add(r * S::LANES));
                         }
                     }};
@@ -346,9 +366,9 @@ struct Tiles<'a> {
 
 /// [`Tiles`] of a panel of `R` registers; a function of its own, since with all the shapes of tiles in
 /// one the compiler would take minutes.
-struct Panelled<'a, const R: usize, const ADD: bool>(Tiles<'a>);
+struct Panelled<'a, const R: usize, const RAISED: bool, const ADD: bool>(Tiles<'a>);
 
-impl<const R: usize, const ADD: bool> Kernel for Panelled<'_, R, ADD> {
+impl<const R: usize, const RAISED: bool, const ADD: bool> Kernel for Panelled<'_, R, RAISED, ADD> {
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
         const { assert!(R <= 4) };
@@ -363,13 +383,13 @@ impl<const R: usize, const ADD: bool> Kernel for Panelled<'_, R, ADD> {
             // SAFETY: the tiles have `pixels` rows together.
             unsafe {
                 match pixels {
-                    1 => tiles.tile::<S, ADD, 1, R>(simd),
-                    2 => tiles.tile::<S, ADD, 2, R>(simd),
-                    3 => tiles.tile::<S, ADD, 3, R>(simd),
-                    4 => tiles.tile::<S, ADD, 4, R>(simd),
-                    5 => tiles.tile::<S, ADD, 5, R>(simd),
+                    1 => tiles.tile::<S, RAISED, ADD, 1, R>(simd),
+                    2 => tiles.tile::<S, RAISED, ADD, 2, R>(simd),
+                    3 => tiles.tile::<S, RAISED, ADD, 3, R>(simd),
+                    4 => tiles.tile::<S, RAISED, ADD, 4, R>(simd),
+                    5 => tiles.tile::<S, RAISED, ADD, 5, R>(simd),
                     _ if const { tile_pixels::<S>() == 5 } => unreachable!(),
-                    _ => tiles.tile::<S, ADD, 6, R>(simd),
+                    _ => tiles.tile::<S, RAISED, ADD, 6, R>(simd),
                 }
             }
             tiles.elements =
@@ -404,9 +424,9 @@ struct Groups<'a> {
 }
 
 /// [`Groups`] of a panel of `R` registers.
-struct Grouped<'a, const R: usize>(Groups<'a>);
+struct Grouped<'a, const R: usize, const RAISED: bool>(Groups<'a>);
 
-impl<const R: usize> Kernel for Grouped<'_, R> {
+impl<const R: usize, const RAISED: bool> Kernel for Grouped<'_, R, RAISED> {
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
         if R > S::PANEL {
@@ -418,9 +438,9 @@ impl<const R: usize> Kernel for Grouped<'_, R> {
         // SAFETY: there is what the pointers are said to hold.
         unsafe {
             let load = |at: usize| simd.weights(groups.weights.add(at));
-            let mut scales = [simd.floats(groups.scales); R];
+            let mut scales = [simd.scales(groups.scales); R];
             for r in 1..R {
-                scales[r] = simd.floats(groups.scales.add(r * S::LANES));
+                scales[r] = simd.scales(groups.scales.add(r * S::LANES));
             }
             let limits = groups.output.limits(simd);
             let none = simd.sums([0; 16].as_ptr());
@@ -431,8 +451,10 @@ impl<const R: usize> Kernel for Grouped<'_, R> {
                         let sums: [[S::Sum; R]; 4] = $sums;
                         unrolled!(r < R => {
                             let mut four = [none; 4];
-                            unrolled!(p < 4 => { four[p] = simd.scale(sums[p][r], scales[r]); });
-                            simd.store_groups(four, limits, to.add(r * groups.plane));
+                            unrolled!(p < 4 => {
+                                four[p] = simd.scale::<RAISED>(sums[p][r], scales[r]);
+ });
+                            simd.store_groups::<RAISED>(four, limits, to.add(r * groups.plane));
                         });
                     }};
                 }
@@ -462,7 +484,10 @@ impl Tiles<'_> {
     /// # Safety
     /// The pointers hold `P` pixels more, and `R` registers of what the panel needs.
     #[inline(always)]
-    unsafe fn tile<S: Simd, const ADD: bool, const P: usize, const R: usize>(&self, simd: S) {
+    unsafe fn tile<S: Simd, const RAISED: bool, const ADD: bool, const P: usize, const R: usize>(
+        &self,
+        simd: S,
+    ) {
         // SAFETY: the caller's promise.
         let (sums, scales, limits) = unsafe {
             let load = |at: usize| {
@@ -475,9 +500,9 @@ impl Tiles<'_> {
             let elements = self.elements.cast();
             let (size, steps) = ([self.segments, self.groups], [self.step, self.line]);
             let sums = tile::<S, P, R>(simd, size, elements, steps, load, self.bias);
-            let mut scales = [simd.floats(self.scales); R];
+            let mut scales = [simd.scales(self.scales); R];
             for r in 1..R {
-                scales[r] = simd.floats(self.scales.add(r * S::LANES));
+                scales[r] = simd.scales(self.scales.add(r * S::LANES));
             }
             (sums, scales, self.output.limits(simd))
         };
@@ -499,7 +524,7 @@ impl Tiles<'_> {
                         to[j] = $to.wrapping_add(p * $stride + channel);
                     });
                     // SAFETY: each pixel has R registers of bytes.
-                    unsafe { self.output.finish::<S, ADD>(simd, four, of, limits, residual, to) };
+                    unsafe { self.output.finish::<S, RAISED, ADD>(simd, four, of, limits, residual, to) };
                 })
             };
         }

@@ -29,6 +29,7 @@ mod peak;
 mod scratch;
 
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::str::FromStr;
 
 use super::Clamp;
@@ -250,8 +251,8 @@ pub(in crate::int8) trait Simd: Copy + Send + Sync {
     type Element: Integer;
     /// `LANES` accumulators.
     type Sum: Copy;
-    /// `LANES` real numbers.
-    type Float: Copy;
+    /// What `LANES` accumulators are multiplied by.
+    type Scales: Copy;
     /// `LANES` groups of elements or of weights.
     type Operand: Copy;
     /// What outputs are clamped to.
@@ -292,8 +293,8 @@ pub(in crate::int8) trait Simd: Copy + Send + Sync {
 
     /// Loads `LANES` accumulators.
     unsafe fn sums(self, from: *const i32) -> Self::Sum;
-    /// Loads `LANES` numbers.
-    unsafe fn floats(self, from: *const f32) -> Self::Float;
+    /// Loads `LANES` scales.
+    unsafe fn scales(self, from: *const f32) -> Self::Scales;
     /// Loads `LANES` groups of weights.
     unsafe fn weights(self, from: *const i8) -> Self::Operand;
     /// Loads `LANES` groups of elements.
@@ -315,19 +316,26 @@ pub(in crate::int8) trait Simd: Copy + Send + Sync {
         elements: Self::Operand,
         weights: Self::Operand,
     ) -> Self::Sum;
-    /// `round(sum * scale)`; the product is less than 2^30.
-    unsafe fn scale(self, sum: Self::Sum, scale: Self::Float) -> Self::Sum;
+    /// `round(sum * scale)`; the product is less than 2^30. If `RAISED`, the sum is raised (see [`RAISE`]),
+    /// and what comes of one that is less than 0 is some number that is not positive.
+    unsafe fn scale<const RAISED: bool>(self, sum: Self::Sum, scale: Self::Scales) -> Self::Sum;
     /// `sum * scale`, stored as `LANES` numbers.
-    unsafe fn store_floats(self, sum: Self::Sum, scale: Self::Float, to: *mut f32);
+    unsafe fn store_floats(self, sum: Self::Sum, scale: Self::Scales, to: *mut f32);
     /// Adds `LANES` bytes of a residual to what [`Simd::scale`] returned, as `output` says.
     unsafe fn add(self, rounded: Self::Sum, residual: *const u8, output: &Output) -> Self::Sum;
     /// A zero point and a clamp for [`Simd::store`].
     unsafe fn limits(self, zero_point: u8, clamp: Clamp) -> Self::Limits;
-    /// Stores `clamp(sum + zero_point)` as `LANES` bytes at each of four places.
-    unsafe fn store(self, sums: [Self::Sum; 4], limits: Self::Limits, to: [*mut u8; 4]);
+    /// Stores `clamp(sum + zero_point)` as `LANES` bytes at each of four places. If `RAISED`, the zero
+    /// point is 0, and nothing is clamped but to a byte.
+    unsafe fn store<const RAISED: bool>(
+        self,
+        sums: [Self::Sum; 4],
+        limits: Self::Limits,
+        to: [*mut u8; 4],
+    );
     /// Stores them as `LANES` groups of one byte of each. Called only with groups of four.
     #[inline(always)]
-    unsafe fn store_groups(
+    unsafe fn store_groups<const RAISED: bool>(
         self,
         sums: [Self::Sum; 4],
         limits: Self::Limits,
@@ -337,10 +345,31 @@ pub(in crate::int8) trait Simd: Copy + Send + Sync {
         let pixels = bytes.each_mut().map(|pixel| pixel.as_mut_ptr());
         // SAFETY: the caller's promise; there is room for 16 bytes of each.
         unsafe {
-            self.store(sums, limits, pixels);
+            self.store::<RAISED>(sums, limits, pixels);
             self.interleave(pixels.map(|pixel| pixel.cast_const()), to);
         }
     }
+}
+
+/// What accumulators that are *raised* begin with: the bits of the real number 2^23.
+///
+/// The bits of a raised accumulator, whose sum is at least 0 and less than 2^23, are those of the real
+/// number `2^23 + sum`. So `sum * scale` is `fma(2^23 + sum, scale, -(2^23 * scale))`: the product with a
+/// power of two is exact, and the result is rounded once, as it is where the sum is converted and
+/// multiplied, with an instruction more. The bits of lower sums are those of lower numbers, or of none:
+/// what comes of them is not positive.
+const RAISE: i32 = 0x4b00_0000;
+
+/// The real number.
+const ORIGIN: f32 = (1 << 23) as f32;
+
+/// Whether accumulators of `sums` can be raised where this becomes of them: of those below 0 must come 0.
+pub(super) fn raisable(sums: &RangeInclusive<i64>, output: &Output) -> bool {
+    output.zero_point == 0
+        && output.clamp == Clamp::NONE
+        && output.residual.is_none()
+        && *sums.start() >= i64::from(i32::MIN)
+        && *sums.end() < 1 << 23
 }
 
 /// What becomes of accumulators, apart from their scales.
@@ -442,11 +471,11 @@ impl Output {
     /// # Safety
     /// As for [`Simd`]; `residual` is valid for `LANES` bytes if `ADD`.
     #[inline(always)]
-    unsafe fn finish<S: Simd, const ADD: bool>(
+    unsafe fn finish<S: Simd, const RAISED: bool, const ADD: bool>(
         &self,
         simd: S,
         mut sums: [S::Sum; 4],
-        scales: [S::Float; 4],
+        scales: [S::Scales; 4],
         limits: S::Limits,
         residual: [*const u8; 4],
         to: [*mut u8; 4],
@@ -454,12 +483,12 @@ impl Output {
         // SAFETY: the caller's promises are those of the methods.
         unsafe {
             unrolled!(i < 4 => {
-                sums[i] = simd.scale(sums[i], scales[i]);
+                sums[i] = simd.scale::<RAISED>(sums[i], scales[i]);
                 if ADD {
                     sums[i] = simd.add(sums[i], residual[i], self);
                 }
             });
-            simd.store(sums, limits, to);
+            simd.store::<RAISED>(sums, limits, to);
         }
     }
 }
@@ -487,6 +516,17 @@ mod tests {
         let error = Isa::of_name("sse9").unwrap_err().to_string();
         assert!(error.contains("\"sse9\"") && error.contains("it has scalar"), "{error}");
         assert_eq!(Isa::of_name("scalar"), Ok(Isa::Scalar));
+    }
+
+    #[test]
+    fn only_sums_to_plain_bytes_from_those_of_i32_to_2_to_the_23_are_raised() {
+        let output = |zero_point, clamp| Output { zero_point, clamp, residual: None };
+        let (least, plain) = (i64::from(i32::MIN), output(0, Clamp::NONE));
+        assert!(raisable(&(least..=(1 << 23) - 1), &plain));
+        assert!(!raisable(&(least - 1..=0), &plain));
+        assert!(!raisable(&(0..=1 << 23), &plain));
+        assert!(!raisable(&(0..=1), &output(1, Clamp::NONE)));
+        assert!(!raisable(&(0..=1), &output(0, Clamp { low: 0, high: 254 })));
     }
 
     #[test]

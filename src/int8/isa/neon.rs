@@ -4,7 +4,7 @@
 
 use std::arch::aarch64::*;
 
-use super::{Kernel, Output, Simd};
+use super::{Kernel, ORIGIN, Output, Simd};
 use crate::int8::Clamp;
 
 /// Proof that the machine has NEON.
@@ -22,7 +22,7 @@ impl Neon {
 impl Simd for Neon {
     type Element = i8;
     type Sum = int32x4x2_t;
-    type Float = float32x4x2_t;
+    type Scales = float32x4x2_t;
     type Operand = int8x16_t;
     type Limits = (int16x8_t, uint8x16_t, uint8x16_t);
 
@@ -89,7 +89,7 @@ impl Simd for Neon {
     }
 
     #[inline(always)]
-    unsafe fn floats(self, from: *const f32) -> float32x4x2_t {
+    unsafe fn scales(self, from: *const f32) -> float32x4x2_t {
         unsafe { float32x4x2_t(vld1q_f32(from), vld1q_f32(from.add(4))) }
     }
 
@@ -118,13 +118,12 @@ impl Simd for Neon {
     }
 
     #[inline(always)]
-    unsafe fn scale(self, sum: int32x4x2_t, scale: float32x4x2_t) -> int32x4x2_t {
-        unsafe {
-            int32x4x2_t(
-                vcvtnq_s32_f32(vmulq_f32(vcvtq_f32_s32(sum.0), scale.0)),
-                vcvtnq_s32_f32(vmulq_f32(vcvtq_f32_s32(sum.1), scale.1)),
-            )
-        }
+    unsafe fn scale<const RAISED: bool>(
+        self,
+        sum: int32x4x2_t,
+        scale: float32x4x2_t,
+    ) -> int32x4x2_t {
+        unsafe { int32x4x2_t(rounded::<RAISED>(sum.0, scale.0), rounded::<RAISED>(sum.1, scale.1)) }
     }
 
     #[inline(always)]
@@ -152,11 +151,29 @@ impl Simd for Neon {
     }
 
     #[inline(always)]
-    unsafe fn store(self, sums: [int32x4x2_t; 4], limits: Self::Limits, to: [*mut u8; 4]) {
+    unsafe fn store<const RAISED: bool>(
+        self,
+        sums: [int32x4x2_t; 4],
+        limits: Self::Limits,
+        to: [*mut u8; 4],
+    ) {
         unsafe {
             store([sums[0], sums[1]], limits, [to[0], to[1]]);
             store([sums[2], sums[3]], limits, [to[2], to[3]]);
         }
+    }
+}
+
+/// What [`Simd::scale`] makes of four sums.
+#[inline(always)]
+unsafe fn rounded<const RAISED: bool>(sum: int32x4_t, scale: float32x4_t) -> int32x4_t {
+    unsafe {
+        vcvtnq_s32_f32(if RAISED {
+            let origin = vmulq_n_f32(scale, -ORIGIN);
+            vfmaq_f32(origin, vreinterpretq_f32_s32(sum), scale)
+        } else {
+            vmulq_f32(vcvtq_f32_s32(sum), scale)
+        })
     }
 }
 

@@ -22,7 +22,7 @@ impl NeonDotprod {
 impl Simd for NeonDotprod {
     type Element = i8;
     type Sum = int32x4x2_t;
-    type Float = float32x4x2_t;
+    type Scales = float32x4x2_t;
     type Operand = int8x16x2_t;
     type Limits = <Neon as Simd>::Limits;
 
@@ -75,8 +75,8 @@ impl Simd for NeonDotprod {
     }
 
     #[inline(always)]
-    unsafe fn floats(self, from: *const f32) -> float32x4x2_t {
-        unsafe { self.0.floats(from) }
+    unsafe fn scales(self, from: *const f32) -> float32x4x2_t {
+        unsafe { self.0.scales(from) }
     }
 
     #[inline(always)]
@@ -115,8 +115,12 @@ impl Simd for NeonDotprod {
     }
 
     #[inline(always)]
-    unsafe fn scale(self, sum: int32x4x2_t, scale: float32x4x2_t) -> int32x4x2_t {
-        unsafe { self.0.scale(sum, scale) }
+    unsafe fn scale<const RAISED: bool>(
+        self,
+        sum: int32x4x2_t,
+        scale: float32x4x2_t,
+    ) -> int32x4x2_t {
+        unsafe { self.0.scale::<RAISED>(sum, scale) }
     }
 
     #[inline(always)]
@@ -135,8 +139,13 @@ impl Simd for NeonDotprod {
     }
 
     #[inline(always)]
-    unsafe fn store(self, sums: [int32x4x2_t; 4], limits: Self::Limits, to: [*mut u8; 4]) {
-        unsafe { self.0.store(sums, limits, to) }
+    unsafe fn store<const RAISED: bool>(
+        self,
+        sums: [int32x4x2_t; 4],
+        limits: Self::Limits,
+        to: [*mut u8; 4],
+    ) {
+        unsafe { self.0.store::<RAISED>(sums, limits, to) }
     }
 }
 

@@ -146,6 +146,59 @@ fn a_convolution_over_the_extremes_saturates_in_no_sum() {
 }
 
 #[test]
+fn sums_of_any_size_are_rounded_like_the_reference() {
+    // The least and the most that the products add.
+    const REACH: i32 = 255 * 128;
+    const OUTPUTS: usize = 64;
+    // Around them lie the ends of what can be raised, and where the raised bits are infinite, no
+    // numbers, negative numbers, or counted in halves.
+    let raisable = [
+        i32::MIN + REACH,
+        -0x4b80_0000,
+        -0x4b00_0000,
+        -(1 << 24),
+        -(1 << 23),
+        0,
+        (1 << 23) - 1 - REACH,
+    ];
+    let beyond = [i32::MIN, 1 << 23, 1 << 24, i32::MAX];
+    let random = &mut Random(3);
+    for (round, depthwise) in (0..24).flat_map(|round| [(round, false), (round, true)]) {
+        let all = [&raisable[..], &beyond[..]].concat();
+        let ends = if round % 4 == 0 { &all[..] } else { &raisable[..] };
+        let bias: Vec<i32> = (0..OUTPUTS).map(|_| random.pick(ends)).collect();
+        let scales: Vec<f32> = (0..OUTPUTS)
+            .map(|_| random.pick(&[0.25, 0.125, 0.3, 1e-3, 3e-5, 1e-7, 3e-8]))
+            .collect();
+        let inputs = if depthwise { OUTPUTS } else { 1 };
+        let spec = ConvolutionSpec {
+            weights: &random.weights(OUTPUTS),
+            input_channels: inputs,
+            output_channels: OUTPUTS,
+            groups: inputs,
+            window: Window::POINT,
+            weight_scales: &scales,
+            bias: &bias,
+            input: Quantization { scale: 1.0, zero_point: random.pick(&[0, 100, 255]) },
+            output: Quantization { scale: 1.0, zero_point: 0 },
+            clamp: Clamp::NONE,
+            residual: None,
+        };
+        let shape = Shape { height: 16, width: 16, channels: inputs };
+        let bytes: Vec<u8> = (0..shape.len()).map(|i| (i / inputs) as u8).collect();
+        let run = |isa| {
+            let mut output = vec![77; shape.pixels() * OUTPUTS];
+            Convolution::new(&spec, isa).unwrap().run(&bytes, shape, None, &mut output);
+            output
+        };
+        let expected = run(Isa::Scalar);
+        for isa in vectorised() {
+            assert_eq!(run(isa), expected, "{isa}: round {round}, depthwise {depthwise}");
+        }
+    }
+}
+
+#[test]
 fn sums_too_large_for_the_kernels_rounding_still_saturate() {
     let spec = ConvolutionSpec {
         weights: &[127; 32 * 8],
