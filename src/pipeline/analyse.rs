@@ -68,6 +68,16 @@ impl Analyser {
         &self.network
     }
 
+    /// Runs the network once more on the last frame.
+    ///
+    /// # Errors
+    /// The network fails on this input.
+    pub fn run_network(&mut self) -> Result<Duration> {
+        let start = Instant::now();
+        self.network.run(&mut self.activations)?;
+        Ok(start.elapsed())
+    }
+
     /// Runs the network once more on the last frame, operator by operator.
     ///
     /// # Errors

@@ -15,7 +15,7 @@
 use std::ops::Range;
 
 use super::scratch::Weights;
-use super::{Kernel, Matrix, Output, RAISE, Scratch, Simd, prefetch, unrolled};
+use super::{Kernel, Matrix, Output, RAISE, Scratch, Simd, opaque, prefetch, unrolled};
 use crate::int8::reference::Filters;
 use crate::int8::{Shape, Window};
 
@@ -186,7 +186,28 @@ pub(in crate::int8) struct Strip<'a> {
 impl Kernel for Strip<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        let Self { kernels, scratch, source, shape, width, first, output, to } = self;
+        // The width of tile that leaves the least over.
+        let waste = |columns: usize| self.width.next_multiple_of(columns) - self.width;
+        match self.kernels.rows {
+            1 => simd.run(Tiled::<1, 7>(self)),
+            _ if S::PANEL == 4 && waste(7) <= waste(6).min(waste(5)) => {
+                simd.run(Tiled::<2, 7>(self));
+            }
+            _ if waste(6) <= waste(5).min(waste(4)) => simd.run(Tiled::<2, 6>(self)),
+            _ if waste(5) <= waste(4) => simd.run(Tiled::<2, 5>(self)),
+            _ => simd.run(Tiled::<2, 4>(self)),
+        }
+    }
+}
+
+/// A [`Strip`] in tiles of `R` rows by `C` columns; a function of its own, since the compiler would keep
+/// what all the shapes of tiles need at hand for each of them.
+struct Tiled<'a, const R: usize, const C: usize>(Strip<'a>);
+
+impl<const R: usize, const C: usize> Kernel for Tiled<'_, R, C> {
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let Strip { kernels, scratch, source, shape, width, first, output, to } = self.0;
         assert!(width > 0 && output.residual.is_none());
         let columns = kernels.columns(width);
         let size = S::LANES * S::GROUP;
@@ -262,10 +283,10 @@ impl Kernel for Strip<'_> {
                             to: &mut *to,
                         };
                         match (halves, kernels.raised[block]) {
-                            (false, false) => rows.run::<S, false, false>(simd),
-                            (false, true) => rows.run::<S, false, true>(simd),
-                            (true, false) => rows.run::<S, true, false>(simd),
-                            (true, true) => rows.run::<S, true, true>(simd),
+                            (false, false) => rows.run::<S, R, C, false, false>(simd),
+                            (false, true) => rows.run::<S, R, C, false, true>(simd),
+                            (true, false) => rows.run::<S, R, C, true, false>(simd),
+                            (true, true) => rows.run::<S, R, C, true, true>(simd),
                         }
                     }
                 }
@@ -397,25 +418,10 @@ struct Rows<'a, E> {
 }
 
 impl<E> Rows<'_, E> {
-    /// Computes them; `HALVES` if the groups are to be put together from halves.
+    /// Computes them, `R` rows by `C` columns at a time; `HALVES` if the groups are to be put together
+    /// from halves.
     #[inline(always)]
-    fn run<S: Simd<Element = E>, const HALVES: bool, const RAISED: bool>(&mut self, simd: S) {
-        // The width of tile that leaves the least over.
-        let waste = |columns: usize| self.width.next_multiple_of(columns) - self.width;
-        match self.kernels.rows {
-            1 => self.tiles::<S, 1, 7, HALVES, RAISED>(simd),
-            _ if S::PANEL == 4 && waste(7) <= waste(6).min(waste(5)) => {
-                self.tiles::<S, 2, 7, HALVES, RAISED>(simd);
-            }
-            _ if waste(6) <= waste(5).min(waste(4)) => self.tiles::<S, 2, 6, HALVES, RAISED>(simd),
-            _ if waste(5) <= waste(4) => self.tiles::<S, 2, 5, HALVES, RAISED>(simd),
-            _ => self.tiles::<S, 2, 4, HALVES, RAISED>(simd),
-        }
-    }
-
-    /// Computes them, `R` rows by `C` columns at a time.
-    #[inline(always)]
-    fn tiles<
+    fn run<
         S: Simd<Element = E>,
         const R: usize,
         const C: usize,
@@ -522,9 +528,9 @@ impl<E> Rows<'_, E> {
         unsafe {
             let mut sums = [[simd.sums(bias); C]; R];
             for _ in 0..self.kernels.groups {
-                let mut at = elements.add(slot * row);
+                let mut at = opaque(elements.add(slot * row));
                 slot = next(slot);
-                let mut below = elements.add(slot * row);
+                let mut below = opaque(elements.add(slot * row));
                 for _ in 0..window.kernel[1] {
                     let mut taps = [simd.weights(weights); R];
                     for r in 1..R {

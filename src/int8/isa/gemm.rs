@@ -8,7 +8,7 @@
 use std::ops::Range;
 
 use super::scratch::Weights;
-use super::{Kernel, Output, RAISE, Simd, unrolled};
+use super::{Kernel, Output, RAISE, Simd, opaque, unrolled};
 use crate::int8::expect_len;
 
 /// Pixels of a tile at most.
@@ -624,20 +624,4 @@ unsafe fn tile<S: Simd, const P: usize, const R: usize>(
         }
         sums
     }
-}
-
-/// The same pointer, but the compiler does not know that: it would compute the pixels' addresses
-/// from one another in every step, which the loop has no time for.
-#[inline(always)]
-#[expect(clippy::pointers_in_nomem_asm_block, reason = "nothing is read or written through it")]
-fn opaque<T>(mut pointer: *const T) -> *const T {
-    // SAFETY: there is no instruction.
-    unsafe {
-        std::arch::asm!(
-            "/* {0} */",
-            inout(reg) pointer,
-            options(pure, nomem, nostack, preserves_flags)
-        );
-    }
-    pointer
 }

@@ -416,6 +416,22 @@ fn prefetch(at: *const u8) {
     let _ = at;
 }
 
+/// The same pointer, but the compiler does not know that: it would compute one address from another in
+/// every step of a loop that has no time for it.
+#[inline(always)]
+#[expect(clippy::pointers_in_nomem_asm_block, reason = "nothing is read or written through it")]
+fn opaque<T>(mut pointer: *const T) -> *const T {
+    // SAFETY: there is no instruction.
+    unsafe {
+        std::arch::asm!(
+            "/* {0} */",
+            inout(reg) pointer,
+            options(pure, nomem, nostack, preserves_flags)
+        );
+    }
+    pointer
+}
+
 /// Copies bytes: mostly a few, for which a call of `memcpy` would take longer.
 ///
 /// # Safety
