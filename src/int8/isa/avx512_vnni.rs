@@ -70,6 +70,22 @@ unsafe fn transpose(rows: [*const u8; 4], to: [*mut u8; 2]) {
     }
 }
 
+/// The same register, but the compiler does not know that: it would fetch half of a broadcast from memory
+/// once more.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn same(mut register: __m512i) -> __m512i {
+    // SAFETY: there is no instruction.
+    unsafe {
+        asm!(
+            "/* {0} */",
+            inout(zmm_reg) register,
+            options(pure, nomem, nostack, preserves_flags)
+        );
+    }
+    register
+}
+
 // SAFETY of every block below: that the machine has the instructions is what an `Avx512Vnni` says;
 // memory is the caller's promise, and no instruction used needs alignment.
 impl Simd for Avx512Vnni {
@@ -83,6 +99,8 @@ impl Simd for Avx512Vnni {
     const LANES: usize = 16;
     const GROUP: usize = 4;
     const PANEL: usize = 4;
+    // To some machines a register of 64 bytes is two of 32.
+    const HALVES: bool = true;
 
     fn run(self, kernel: impl Kernel) {
         #[inline(never)]
@@ -166,6 +184,20 @@ impl Simd for Avx512Vnni {
     #[inline(always)]
     unsafe fn dot(self, sum: __m512i, elements: __m512i, weights: __m512i) -> __m512i {
         unsafe { _mm512_dpbusd_epi32(sum, elements, weights) }
+    }
+
+    #[inline(always)]
+    unsafe fn dot_half(self, sum: __m512i, elements: __m512i, weights: __m512i) -> __m512i {
+        unsafe {
+            let [sum, elements, weights] =
+                [sum, same(elements), weights].map(|all| _mm512_castsi512_si256(all));
+            _mm512_castsi256_si512(_mm256_dpbusd_epi32(sum, elements, weights))
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn joined(self, first: __m512i, second: __m512i) -> __m512i {
+        unsafe { _mm512_alignr_epi64::<4>(second, first) }
     }
 
     #[inline(always)]

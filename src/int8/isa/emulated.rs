@@ -20,6 +20,7 @@ impl<const L: usize> Simd for Emulated<L> {
 
     const LANES: usize = L;
     const GROUP: usize = 4;
+    const HALVES: bool = L == 16;
     // Each shape of tile for one of them.
     const PANEL: usize = if L == 4 { 4 } else { 2 };
 
@@ -91,6 +92,27 @@ impl<const L: usize> Simd for Emulated<L> {
                 .sum();
             sum[lane].wrapping_add(products)
         })
+    }
+
+    #[inline(never)]
+    unsafe fn dot_half(
+        self,
+        sum: [i32; L],
+        elements: [[u8; 4]; L],
+        weights: [[u8; 4]; L],
+    ) -> [i32; L] {
+        let mut sums = unsafe { self.dot(sum, elements, weights) };
+        sums[L / 2..].fill(i32::MIN);
+        sums
+    }
+
+    #[inline(never)]
+    unsafe fn joined(self, first: [i32; L], second: [i32; L]) -> [i32; L] {
+        std::array::from_fn(
+            |lane| {
+                if lane < L / 2 { first[L / 2 + lane] } else { second[lane - L / 2] }
+            },
+        )
     }
 
     #[inline(never)]

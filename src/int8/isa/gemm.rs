@@ -57,6 +57,8 @@ struct Panel {
     /// How far from it that of the last register is: the last register of all may overlap the one
     /// before it.
     last: usize,
+    /// Whether the half of the last register that overlaps is not added up twice.
+    half: bool,
     /// Whether the sums are raised: see [`RAISE`].
     raised: bool,
 }
@@ -99,19 +101,27 @@ impl Matrix {
             let end = outputs.saturating_sub(S::LANES);
             let channel = first.min(end);
             let last = (channels - S::LANES).min(end - channel);
+            // How far the last register reaches back.
+            let overlap = channels - S::LANES - last;
             // The output of each lane, where it has one.
             let output = |lane: usize| {
-                let ahead = (channels - S::LANES - last) * usize::from(lane >= channels - S::LANES);
+                let ahead = if lane < channels - S::LANES { 0 } else { overlap };
                 Some(channel + lane - ahead).filter(|&output| output < outputs)
             };
             let raised = (0..channels).filter_map(output).all(|output| raisable[output]);
-            matrix.panels.push(Panel { first, registers, channel, last, raised });
+            let half = S::HALVES && registers > 1 && overlap == S::LANES / 2 && !raised;
+            matrix.panels.push(Panel { first, registers, channel, last, half, raised });
+            // The output whose products each lane adds up.
+            let summed = |lane: usize| match half {
+                true => Some(channel + lane).filter(|&output| output < outputs),
+                false => output(lane),
+            };
             let packed = &mut matrix.weights[first * segments * groups * S::GROUP..];
             let packed = packed.chunks_exact_mut(channels * S::GROUP).take(segments * groups);
             for (at, packed) in packed.enumerate() {
                 let (segment, group) = (at / groups, at % groups);
                 for (lane, packed) in packed.chunks_exact_mut(S::GROUP).enumerate() {
-                    let Some(output) = output(lane) else { break };
+                    let Some(output) = summed(lane) else { break };
                     let rest = &row(output)[segment * length..][group * S::GROUP..length];
                     match rest.get(..S::GROUP) {
                         Some(weights) => packed.copy_from_slice(weights),
@@ -120,12 +130,15 @@ impl Matrix {
                 }
             }
             for lane in 0..channels {
-                let Some(output) = output(lane) else { break };
-                let sum: i32 = row(output).iter().map(|&weight| i32::from(weight)).sum();
-                let start = if raised { RAISE } else { 0 };
-                matrix.bias[first + lane] =
-                    bias[output].wrapping_sub(zero * sum).wrapping_add(start);
-                matrix.scales[first + lane] = scales[output];
+                if let Some(output) = summed(lane) {
+                    let sum: i32 = row(output).iter().map(|&weight| i32::from(weight)).sum();
+                    let start = if raised { RAISE } else { 0 };
+                    matrix.bias[first + lane] =
+                        bias[output].wrapping_sub(zero * sum).wrapping_add(start);
+                }
+                if let Some(output) = output(lane) {
+                    matrix.scales[first + lane] = scales[output];
+                }
             }
             first += channels;
         }
@@ -201,10 +214,20 @@ impl Matrix {
             };
             macro_rules! run {
                 ($registers:literal) => {
-                    match (panel.raised, residual.is_some()) {
-                        (true, _) => simd.run(Panelled::<$registers, true, false>(tiles)),
-                        (_, false) => simd.run(Panelled::<$registers, false, false>(tiles)),
-                        (_, true) => simd.run(Panelled::<$registers, false, true>(tiles)),
+                    match (panel.raised, panel.half, residual.is_some()) {
+                        (true, ..) => simd.run(Panelled::<$registers, true, false, false>(tiles)),
+                        (_, false, false) => {
+                            simd.run(Panelled::<$registers, false, false, false>(tiles));
+                        }
+                        (_, false, true) => {
+                            simd.run(Panelled::<$registers, false, false, true>(tiles));
+                        }
+                        (_, true, false) => {
+                            simd.run(Panelled::<$registers, false, true, false>(tiles));
+                        }
+                        (_, true, true) => {
+                            simd.run(Panelled::<$registers, false, true, true>(tiles));
+                        }
                     }
                 };
             }
@@ -308,23 +331,27 @@ impl Matrix {
             // 64 numbers are at least the panel's.
             unsafe {
                 macro_rules! panel {
-                    ($registers:literal) => {{
+                    ($registers:literal, $half:literal) => {{
                         let row = elements.as_ptr();
                         let (weights, bias) = (weights.as_ptr(), bias.as_ptr());
                         let load = |at: usize| simd.weights(weights.add(at));
                         let size = [1, self.groups];
-                        let [sums] = tile::<S, 1, $registers>(simd, size, row, [0, 0], load, bias);
+                        let [sums] =
+                            tile::<S, 1, $registers, $half>(simd, size, row, [0, 0], load, bias);
                         for (r, sum) in sums.into_iter().enumerate() {
                             let scale = simd.scales(scales.as_ptr().add(r * S::LANES));
                             simd.store_floats(sum, scale, floats.as_mut_ptr().add(r * S::LANES));
                         }
                     }};
                 }
-                match panel.registers {
-                    1 => panel!(1),
-                    2 => panel!(2),
-                    3 => panel!(3),
-                    _ => panel!(4),
+                match (panel.registers, panel.half) {
+                    (1, _) => panel!(1, false),
+                    (2, false) => panel!(2, false),
+                    (2, true) => panel!(2, true),
+                    (3, false) => panel!(3, false),
+                    (3, true) => panel!(3, true),
+                    (_, false) => panel!(4, false),
+                    (_, true) => panel!(4, true),
                 }
             }
             let valid = self.outputs.min(S::LANES);
@@ -366,13 +393,17 @@ struct Tiles<'a> {
 
 /// [`Tiles`] of a panel of `R` registers; a function of its own, since with all the shapes of tiles in
 /// one the compiler would take minutes.
-struct Panelled<'a, const R: usize, const RAISED: bool, const ADD: bool>(Tiles<'a>);
+struct Panelled<'a, const R: usize, const RAISED: bool, const HALF: bool, const ADD: bool>(
+    Tiles<'a>,
+);
 
-impl<const R: usize, const RAISED: bool, const ADD: bool> Kernel for Panelled<'_, R, RAISED, ADD> {
+impl<const R: usize, const RAISED: bool, const HALF: bool, const ADD: bool> Kernel
+    for Panelled<'_, R, RAISED, HALF, ADD>
+{
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
         const { assert!(R <= 4) };
-        if R > S::PANEL {
+        if R > S::PANEL || HALF && (R == 1 || !S::HALVES) {
             return;
         }
         let Self(mut tiles) = self;
@@ -383,13 +414,13 @@ impl<const R: usize, const RAISED: bool, const ADD: bool> Kernel for Panelled<'_
             // SAFETY: the tiles have `pixels` rows together.
             unsafe {
                 match pixels {
-                    1 => tiles.tile::<S, RAISED, ADD, 1, R>(simd),
-                    2 => tiles.tile::<S, RAISED, ADD, 2, R>(simd),
-                    3 => tiles.tile::<S, RAISED, ADD, 3, R>(simd),
-                    4 => tiles.tile::<S, RAISED, ADD, 4, R>(simd),
-                    5 => tiles.tile::<S, RAISED, ADD, 5, R>(simd),
+                    1 => tiles.tile::<S, RAISED, HALF, ADD, 1, R>(simd),
+                    2 => tiles.tile::<S, RAISED, HALF, ADD, 2, R>(simd),
+                    3 => tiles.tile::<S, RAISED, HALF, ADD, 3, R>(simd),
+                    4 => tiles.tile::<S, RAISED, HALF, ADD, 4, R>(simd),
+                    5 => tiles.tile::<S, RAISED, HALF, ADD, 5, R>(simd),
                     _ if const { tile_pixels::<S>() == 5 } => unreachable!(),
-                    _ => tiles.tile::<S, RAISED, ADD, 6, R>(simd),
+                    _ => tiles.tile::<S, RAISED, HALF, ADD, 6, R>(simd),
                 }
             }
             tiles.elements =
@@ -433,7 +464,7 @@ impl<const R: usize, const RAISED: bool> Kernel for Grouped<'_, R, RAISED> {
             return;
         }
         let Self(groups) = self;
-        let size = [1, groups.inputs];
+        let (size, pitch) = ([1, groups.inputs], [groups.pitch, 0]);
         let mut to = groups.to.cast::<S::Element>();
         // SAFETY: there is what the pointers are said to hold.
         unsafe {
@@ -461,7 +492,7 @@ impl<const R: usize, const RAISED: bool> Kernel for Grouped<'_, R, RAISED> {
                 macro_rules! rows {
                     ($rows:literal) => {{
                         let made: [_; $rows] =
-                            tile(simd, size, at, [groups.pitch, 0], load, groups.bias);
+                            tile::<S, $rows, R, false>(simd, size, at, pitch, load, groups.bias);
                         let mut sums = [[none; R]; 4];
                         sums[groups.rows.start..][..$rows].copy_from_slice(&made);
                         store!(sums);
@@ -472,7 +503,7 @@ impl<const R: usize, const RAISED: bool> Kernel for Grouped<'_, R, RAISED> {
                     1 => rows!(1),
                     2 => rows!(2),
                     3 => rows!(3),
-                    _ => store!(tile(simd, size, at, [groups.pitch, 0], load, groups.bias)),
+                    _ => store!(tile::<S, 4, R, false>(simd, size, at, pitch, load, groups.bias)),
                 }
                 to = to.add(S::LANES * S::GROUP);
             }
@@ -484,7 +515,14 @@ impl Tiles<'_> {
     /// # Safety
     /// The pointers hold `P` pixels more, and `R` registers of what the panel needs.
     #[inline(always)]
-    unsafe fn tile<S: Simd, const RAISED: bool, const ADD: bool, const P: usize, const R: usize>(
+    unsafe fn tile<
+        S: Simd,
+        const RAISED: bool,
+        const HALF: bool,
+        const ADD: bool,
+        const P: usize,
+        const R: usize,
+    >(
         &self,
         simd: S,
     ) {
@@ -499,7 +537,7 @@ impl Tiles<'_> {
             };
             let elements = self.elements.cast();
             let (size, steps) = ([self.segments, self.groups], [self.step, self.line]);
-            let sums = tile::<S, P, R>(simd, size, elements, steps, load, self.bias);
+            let sums = tile::<S, P, R, HALF>(simd, size, elements, steps, load, self.bias);
             let mut scales = [simd.scales(self.scales); R];
             for r in 1..R {
                 scales[r] = simd.scales(self.scales.add(r * S::LANES));
@@ -576,14 +614,15 @@ impl Edge {
     }
 }
 
-/// The accumulators of `P` pixels by `R` registers of output channels.
+/// The accumulators of `P` pixels by `R` registers of output channels. If `HALF`, of the last register
+/// only the first half is added up, and then put behind the last half of the one before it.
 ///
 /// # Safety
 /// As for [`Simd`]: `elements` holds `P` pixels, `step` elements apart, of some segments, `line` elements
 /// apart, of some groups; `load` gives the weights from any of as many times `R` registers, `bias`
 /// holds `R` registers.
 #[inline(always)]
-unsafe fn tile<S: Simd, const P: usize, const R: usize>(
+unsafe fn tile<S: Simd, const P: usize, const R: usize, const HALF: bool>(
     simd: S,
     [segments, groups]: [usize; 2],
     elements: *const S::Element,
@@ -614,12 +653,21 @@ unsafe fn tile<S: Simd, const P: usize, const R: usize>(
                 for p in 0..P {
                     let element = simd.broadcast(pixels[p].add(group * S::GROUP));
                     for r in 0..R {
-                        sums[p][r] = simd.dot(sums[p][r], element, weights[r]);
+                        sums[p][r] = if HALF && r + 1 == R {
+                            simd.dot_half(sums[p][r], element, weights[r])
+                        } else {
+                            simd.dot(sums[p][r], element, weights[r])
+                        };
                     }
                 }
             }
             for p in 0..P {
                 pixels[p] = pixels[p].wrapping_add(line);
+            }
+        }
+        if HALF && R > 1 {
+            for p in 0..P {
+                sums[p][R - 1] = simd.joined(sums[p][R - 2], sums[p][R - 1]);
             }
         }
         sums

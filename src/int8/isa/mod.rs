@@ -268,6 +268,9 @@ pub(in crate::int8) trait Simd: Copy + Send + Sync {
     /// several tiles.
     const WIDENS: bool = false;
 
+    /// Whether [`Simd::dot_half`] takes less time than [`Simd::dot`].
+    const HALVES: bool = false;
+
     /// Runs a kernel in a function of its own, compiled for the instruction set.
     fn run(self, kernel: impl Kernel);
 
@@ -316,6 +319,23 @@ pub(in crate::int8) trait Simd: Copy + Send + Sync {
         elements: Self::Operand,
         weights: Self::Operand,
     ) -> Self::Sum;
+    /// The same in the first half of the lanes; what is in the others does not matter. Called only where
+    /// [`Simd::HALVES`].
+    #[inline(always)]
+    unsafe fn dot_half(
+        self,
+        sum: Self::Sum,
+        _elements: Self::Operand,
+        _weights: Self::Operand,
+    ) -> Self::Sum {
+        sum
+    }
+    /// The last half of the lanes of one sum and the first half of another's. Called only where
+    /// [`Simd::HALVES`].
+    #[inline(always)]
+    unsafe fn joined(self, first: Self::Sum, _second: Self::Sum) -> Self::Sum {
+        first
+    }
     /// `round(sum * scale)`; the product is less than 2^30. If `RAISED`, the sum is raised (see [`RAISE`]),
     /// and what comes of one that is less than 0 is some number that is not positive.
     unsafe fn scale<const RAISED: bool>(self, sum: Self::Sum, scale: Self::Scales) -> Self::Sum;

@@ -95,7 +95,7 @@ fn pointwise_convolutions_of_all_sizes_around_those_of_a_tile() {
     let mut seed = 0u64;
     for pixels in [0, 1, 2, 3, 4, 5, 6, 7, 11, 12, 13] {
         for inputs in [0, 1, 2, 3, 4, 5, 15, 16, 17, 33] {
-            for outputs in [0, 1, 7, 8, 9, 15, 16, 17, 24, 31, 33, 50, 64, 65] {
+            for outputs in [0, 1, 7, 8, 9, 15, 16, 17, 24, 31, 33, 40, 50, 56, 64, 65, 72] {
                 seed += 1;
                 compare(pointwise(seed, pixels, inputs, outputs));
             }
@@ -312,7 +312,7 @@ fn dense_convolutions_with_padding_strides_and_dilations() {
 fn linear_layers_of_all_sizes_around_those_of_a_tile() {
     let random = &mut Random(9);
     for inputs in [0, 1, 2, 3, 4, 31, 32, 33, 100] {
-        for outputs in [0, 1, 7, 8, 9, 16, 17, 31, 33, 50, 65] {
+        for outputs in [0, 1, 7, 8, 9, 16, 17, 24, 31, 33, 40, 50, 56, 65] {
             let (weights, bytes) = (random.weights(inputs * outputs), random.bytes(inputs));
             let scales: Vec<f32> = (0..outputs).map(|_| random.scale()).collect();
             let bias: Vec<i32> = (0..outputs).map(|_| random.next() as i32 >> 8).collect();
