@@ -61,9 +61,9 @@ Stages:
   localize  class activation maps and boxes
   age       from the light on the sensor to the boxes; live sources only
 
-A live source is analysed as fast as it delivers: the built-in demo 30 times a second. Files show what
-the machine can do, and --network-only how fast it runs the network and nothing else. p50 is the median; 95 and 99 of 100 frames took no longer
-than p95 and p99.";
+A live source is analysed as fast as it delivers: the built-in demo 30 times a second. Files show
+what the machine can do, and --network-only how fast it runs the network and nothing else. p50 is
+the median; 95 and 99 of 100 frames took no longer than p95 and p99.";
 
 /// What was measured.
 #[derive(Serialize)]

@@ -299,8 +299,18 @@ impl<const R: usize, const C: usize> Kernel for Tiled<'_, R, C> {
 /// cache line.
 #[inline(always)]
 fn prefetch_channels(pixels: &[u8], channels: usize, some: Range<usize>) {
-    for pixel in pixels.chunks(channels) {
-        pixel[some.clone()].chunks(64).for_each(|line| prefetch(line.as_ptr()));
+    // All channels of all pixels lie side by side.
+    let all = some.len() == channels;
+    let (step, length) = if all { (pixels.len(), pixels.len()) } else { (channels, some.len()) };
+    let Range { start, end } = pixels.as_ptr_range();
+    let mut pixel = start.wrapping_add(some.start);
+    while pixel < end {
+        let mut line = pixel;
+        while line < pixel.wrapping_add(length) {
+            prefetch(line);
+            line = line.wrapping_add(64);
+        }
+        pixel = pixel.wrapping_add(step);
     }
 }
 
