@@ -5,8 +5,8 @@
 //! instruction set.
 
 use camlive::int8::{
-    AddSpec, Clamp, Convolution, ConvolutionSpec, Expanded, FullyConnected, FullyConnectedSpec,
-    Isa, Operand, Quantization, Residual, Shape, Window,
+    AddSpec, Clamp, Convolution, ConvolutionSpec, FullyConnected, FullyConnectedSpec, Isa, Operand,
+    Quantization, Residual, Separable, Shape, Window,
 };
 use divan::Bencher;
 use divan::counter::ItemsCount;
@@ -111,23 +111,27 @@ fn depthwise(bencher: Bencher, layer: Layer) {
     bench(bencher, layer, layer.inputs, false);
 }
 
-/// The kernel is that of the depthwise convolution behind the pointwise one. Nothing is measured on
-/// instruction sets that have no such operator.
+/// An expansion, a depthwise convolution, whose kernel is told, and a projection back on as many
+/// channels. Nothing is measured on instruction sets that have no such operator.
 #[divan::bench(args = [
     layer(112, 16, 96, 3, 2), layer(56, 24, 144, 3, 1), layer(56, 24, 144, 5, 2),
     layer(28, 40, 240, 5, 1), layer(28, 40, 240, 3, 2),
 ])]
-fn expanded(bencher: Bencher, layer: Layer) {
+fn separable(bencher: Bencher, layer: Layer) {
     let expansion = convolution(Layer { kernel: 1, stride: 1, ..layer }, 1, REAL, false);
     let behind = Layer { inputs: layer.outputs, ..layer };
     let depthwise = convolution(behind, behind.inputs, BYTES, false);
-    let Some(expanded) = Expanded::of(&expansion, &depthwise) else { return };
+    let back = Layer { outputs: layer.inputs, kernel: 1, stride: 1, ..behind };
+    let projection = convolution(back, 1, BYTES, false);
+    let Some(separable) = Separable::of(Some(&expansion), &depthwise, Some(&projection)) else {
+        return;
+    };
     let shape = Shape { height: layer.size, width: layer.size, channels: layer.inputs };
     let input: Vec<u8> = (0..shape.len()).map(|i| (i * 31) as u8).collect();
-    let mut output = vec![0; expanded.output_shape(shape).len()];
+    let mut output = vec![0; separable.output_shape(shape).len()];
     bencher
-        .counter(ItemsCount::new(expanded.multiplications(shape)))
-        .bench_local(|| expanded.run(&input, shape, &mut output));
+        .counter(ItemsCount::new(separable.multiplications(shape)))
+        .bench_local(|| separable.run(&input, shape, None, &mut output));
 }
 
 #[divan::bench(args = [layer(224, 3, 32, 3, 2), layer(28, 64, 64, 3, 1)])]

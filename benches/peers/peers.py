@@ -1,5 +1,7 @@
 """Times camlive, OpenVINO and ONNX Runtime on the very same int8 network, taking turns, and prints the ratios.
 
+Each runs the network, and nothing else, again and again on one picture.
+
     python peers.py [--camlive target/release/camlive] [--threads 1 2] [--mapping 1 2] [--rounds 7] [--seconds 2]
 
 To hold all three to AVX2: CAMLIVE_ISA=avx2 ONEDNN_MAX_CPU_ISA=AVX2 (ONNX Runtime has no such switch).

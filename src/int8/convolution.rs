@@ -244,6 +244,7 @@ impl Convolution {
                             width: to.width,
                             first: i * rows,
                             output: &self.output,
+                            planar: false,
                             to: output,
                         });
                     });

@@ -267,7 +267,7 @@ impl Kernel for PackMatrices<'_> {
         for (i, (bias, scales)) in self.bias.chunks(part).zip(self.scales.chunks(part)).enumerate()
         {
             let weights = &self.weights[i * part * inputs..];
-            // Real numbers are what becomes of every sum.
+            // Sums that become real numbers are not raised.
             let raisable = vec![false; bias.len()];
             let size = [1, inputs];
             let matrix = Matrix::new::<S>(weights, size, bias, scales, &raisable, zero_point);

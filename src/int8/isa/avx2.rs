@@ -21,7 +21,7 @@ impl Avx2 {
 impl Simd for Avx2 {
     type Element = i16;
     type Sum = __m256i;
-    /// And their products with [`ORIGIN`].
+    /// Scales, and their products with [`ORIGIN`].
     type Scales = (__m256, __m256);
     type Operand = __m256i;
     type Limits = (__m256i, __m256i, __m256i);

@@ -91,7 +91,7 @@ fn same(mut register: __m512i) -> __m512i {
 impl Simd for Avx512Vnni {
     type Element = u8;
     type Sum = __m512i;
-    /// And their products with [`ORIGIN`].
+    /// Scales, and their products with [`ORIGIN`].
     type Scales = (__m512, __m512);
     type Operand = __m512i;
     type Limits = (__m512i, __m512i, __m512i);
@@ -251,13 +251,35 @@ impl Simd for Avx512Vnni {
         to: [*mut u8; 4],
     ) {
         unsafe {
-            let bytes = bytes::<RAISED>(sums, limits);
-            let order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
-            let bytes = _mm512_permutexvar_epi32(order, bytes);
+            let bytes = in_order(bytes::<RAISED>(sums, limits));
             _mm_storeu_si128(to[0].cast(), _mm512_castsi512_si128(bytes));
             _mm_storeu_si128(to[1].cast(), _mm512_extracti32x4_epi32::<1>(bytes));
             _mm_storeu_si128(to[2].cast(), _mm512_extracti32x4_epi32::<2>(bytes));
             _mm_storeu_si128(to[3].cast(), _mm512_extracti32x4_epi32::<3>(bytes));
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn store_row<const RAISED: bool>(
+        self,
+        sums: [__m512i; 4],
+        limits: Self::Limits,
+        count: usize,
+        to: *mut u8,
+    ) {
+        unsafe {
+            let bytes = in_order(bytes::<RAISED>(sums, limits));
+            if count == 4 {
+                _mm512_storeu_si512(to.cast(), bytes);
+                return;
+            }
+            _mm_storeu_si128(to.cast(), _mm512_castsi512_si128(bytes));
+            if count > 1 {
+                _mm_storeu_si128(to.add(16).cast(), _mm512_extracti32x4_epi32::<1>(bytes));
+            }
+            if count > 2 {
+                _mm_storeu_si128(to.add(32).cast(), _mm512_extracti32x4_epi32::<2>(bytes));
+            }
         }
     }
 
@@ -297,4 +319,12 @@ unsafe fn bytes<const RAISED: bool>(
         let bytes = _mm512_packus_epi16(first, second);
         _mm512_min_epu8(_mm512_max_epu8(bytes, lowest), highest)
     }
+}
+
+/// [`bytes`] with those of each sum side by side.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn in_order(bytes: __m512i) -> __m512i {
+    let order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+    _mm512_permutexvar_epi32(order, bytes)
 }

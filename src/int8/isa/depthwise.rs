@@ -149,21 +149,27 @@ pub(in crate::int8) enum Source<'a> {
     Expansion { matrix: &'a Matrix, panel: usize, input: &'a [u8], output: &'a Output },
 }
 
-/// Tells whether kernels can slide over an expansion by these weights.
-pub(in crate::int8) struct Expands<'a> {
-    pub matrix: &'a Matrix,
+/// Tells whether kernels can slide over an expansion, and be followed by a projection, which then takes what
+/// they put out.
+pub(in crate::int8) struct Joins<'a> {
+    pub expansion: Option<&'a Matrix>,
     pub kernels: &'a Kernels,
-    pub takes: &'a mut bool,
+    pub projection: Option<&'a mut Matrix>,
+    pub joins: &'a mut bool,
 }
 
-impl Kernel for Expands<'_> {
+impl Kernel for Joins<'_> {
     fn run<S: Simd>(self, _: S) {
         let channels = self.kernels.padding.len();
         // Pixels are multiplied where they lie, and no register of channels overlaps another.
-        *self.takes = S::GROUP == 4
+        *self.joins = S::GROUP == 4
             && S::elements(&[]).is_some()
-            && self.matrix.is_filled::<S>()
-            && channels.is_multiple_of(S::LANES);
+            && channels.is_multiple_of(S::LANES)
+            && self.expansion.is_none_or(Matrix::is_filled::<S>)
+            && (self.projection.is_none() || S::LANES == 16);
+        if let Some(projection) = self.projection.filter(|_| *self.joins) {
+            projection.make_planar::<S>();
+        }
     }
 }
 
@@ -179,6 +185,8 @@ pub(in crate::int8) struct Strip<'a> {
     /// The first row.
     pub first: usize,
     pub output: &'a Output,
+    /// Whether the registers of channels lie one after the other in `to`, each of all pixels.
+    pub planar: bool,
     /// The rows.
     pub to: &'a mut [u8],
 }
@@ -188,26 +196,35 @@ impl Kernel for Strip<'_> {
     fn run<S: Simd>(self, simd: S) {
         // The width of tile that leaves the least over.
         let waste = |columns: usize| self.width.next_multiple_of(columns) - self.width;
+        macro_rules! run {
+            ($rows:literal, $columns:literal) => {
+                match self.planar {
+                    true => simd.run(Tiled::<$rows, $columns, true>(self)),
+                    false => simd.run(Tiled::<$rows, $columns, false>(self)),
+                }
+            };
+        }
         match self.kernels.rows {
-            1 => simd.run(Tiled::<1, 7>(self)),
-            _ if S::PANEL == 4 && waste(7) <= waste(6).min(waste(5)) => {
-                simd.run(Tiled::<2, 7>(self));
-            }
-            _ if waste(6) <= waste(5).min(waste(4)) => simd.run(Tiled::<2, 6>(self)),
-            _ if waste(5) <= waste(4) => simd.run(Tiled::<2, 5>(self)),
-            _ => simd.run(Tiled::<2, 4>(self)),
+            1 => run!(1, 7),
+            _ if S::PANEL == 4 && waste(7) <= waste(6).min(waste(5)) => run!(2, 7),
+            _ if waste(6) <= waste(5).min(waste(4)) => run!(2, 6),
+            _ if waste(5) <= waste(4) => run!(2, 5),
+            _ => run!(2, 4),
         }
     }
 }
 
 /// A [`Strip`] in tiles of `R` rows by `C` columns; a function of its own, since the compiler would keep
 /// what all the shapes of tiles need at hand for each of them.
-struct Tiled<'a, const R: usize, const C: usize>(Strip<'a>);
+struct Tiled<'a, const R: usize, const C: usize, const PLANAR: bool>(Strip<'a>);
 
-impl<const R: usize, const C: usize> Kernel for Tiled<'_, R, C> {
+impl<const R: usize, const C: usize, const PLANAR: bool> Kernel for Tiled<'_, R, C, PLANAR> {
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        let Strip { kernels, scratch, source, shape, width, first, output, to } = self.0;
+        if PLANAR && S::LANES != 16 {
+            return;
+        }
+        let Strip { kernels, scratch, source, shape, width, first, output, to, .. } = self.0;
         assert!(width > 0 && output.residual.is_none());
         let columns = kernels.columns(width);
         let size = S::LANES * S::GROUP;
@@ -261,12 +278,20 @@ impl<const R: usize, const C: usize> Kernel for Tiled<'_, R, C> {
                     interleaved = end.max(interleaved);
                     let channels =
                         kernels.blocks[batch.start]..kernels.blocks[batch.end - 1] + S::LANES;
-                    for row in (tile * kernels.rows..outputs).take(kernels.rows) {
+                    let near = if PLANAR { 0 } else { kernels.rows };
+                    for row in (tile * kernels.rows..outputs).take(near) {
                         let first = (phase + row * dilation) * width;
                         let row = &to[first * shape.channels..][..width * shape.channels];
                         prefetch_channels(row, shape.channels, channels.clone());
                     }
                     for (block, plane) in batch.clone().zip(elements.chunks_exact(plane)) {
+                        let first = (phase + tile * kernels.rows * dilation) * width;
+                        let (step, start) = match PLANAR {
+                            true => (S::LANES, (block * rows * width + first) * S::LANES),
+                            false => {
+                                (shape.channels, first * shape.channels + kernels.blocks[block])
+                            }
+                        };
                         let mut rows = Rows {
                             kernels,
                             elements: plane,
@@ -275,18 +300,18 @@ impl<const R: usize, const C: usize> Kernel for Tiled<'_, R, C> {
                             block,
                             columns,
                             width,
-                            channels: shape.channels,
-                            first: phase + tile * kernels.rows * dilation,
+                            step,
+                            start,
                             // The lower row of the last tile may be one too many.
                             lower: tile * kernels.rows + 1 < outputs,
                             output,
                             to: &mut *to,
                         };
                         match (halves, kernels.raised[block]) {
-                            (false, false) => rows.run::<S, R, C, false, false>(simd),
-                            (false, true) => rows.run::<S, R, C, false, true>(simd),
-                            (true, false) => rows.run::<S, R, C, true, false>(simd),
-                            (true, true) => rows.run::<S, R, C, true, true>(simd),
+                            (false, false) => rows.run::<S, R, C, PLANAR, false, false>(simd),
+                            (false, true) => rows.run::<S, R, C, PLANAR, false, true>(simd),
+                            (true, false) => rows.run::<S, R, C, PLANAR, true, false>(simd),
+                            (true, true) => rows.run::<S, R, C, PLANAR, true, true>(simd),
                         }
                     }
                 }
@@ -420,8 +445,10 @@ struct Rows<'a, E> {
     block: usize,
     columns: usize,
     width: usize,
-    channels: usize,
-    first: usize,
+    /// Bytes from a pixel of the output to the next.
+    step: usize,
+    /// The first byte.
+    start: usize,
     lower: bool,
     output: &'a Output,
     to: &'a mut [u8],
@@ -435,6 +462,7 @@ impl<E> Rows<'_, E> {
         S: Simd<Element = E>,
         const R: usize,
         const C: usize,
+        const PLANAR: bool,
         const HALVES: bool,
         const RAISED: bool,
     >(
@@ -456,10 +484,10 @@ impl<E> Rows<'_, E> {
         let seen = kernels.seen();
         assert!(R == kernels.rows && C <= COLUMNS && self.slot < seen);
         assert!(self.elements.len() >= seen * self.columns * size);
-        let pitch = self.width * self.channels * kernels.window.dilations[0];
-        let start = self.first * self.width * self.channels + kernels.blocks[self.block];
+        let start = self.start;
+        let pitch = self.width * self.step * kernels.window.dilations[0];
         let rows = if R == 2 && self.lower { 2 } else { 1 };
-        let end = start + (rows - 1) * pitch + (self.width - 1) * self.channels + S::LANES;
+        let end = start + (rows - 1) * pitch + (self.width - 1) * self.step + S::LANES;
         assert!(end <= self.to.len());
         // SAFETY: there is a register of scales.
         let (scales, limits) =
@@ -473,7 +501,7 @@ impl<E> Rows<'_, E> {
         let (mut step, mut advance) = ([16; 2], [0; 2]);
         for row in 0..if narrow { 0 } else { rows } {
             place[row] = self.to[start + row * pitch..].as_mut_ptr();
-            (step[row], advance[row]) = (self.channels, self.channels);
+            (step[row], advance[row]) = (self.step, self.step);
         }
         let mut column = 0;
         while column < self.width {
@@ -486,7 +514,27 @@ impl<E> Rows<'_, E> {
                 let at = self.elements.as_ptr().add(first * stride * size);
                 self.sums::<S, R, C, HALVES>(simd, at, weights.as_ptr(), bias.as_ptr())
             };
-            let tile = [0, 1].map(|row| place[row].wrapping_add(first * advance[row]));
+            let tile: [_; R] =
+                std::array::from_fn(|row| place[row].wrapping_add(first * advance[row]));
+            if PLANAR {
+                unrolled!(row < R => {
+                    unrolled!(i < C.div_ceil(4) => {
+                        let mut four = [sums[row][0]; 4];
+                        // SAFETY: the output holds `C` columns of the rows one behind another, as
+                        // asserted above; otherwise `aside` does.
+                        unsafe {
+                            unrolled!(j < 4 => {
+                                let column = (4 * i + j).min(C - 1);
+                                four[j] = simd.scale::<RAISED>(sums[row][column], scales[0]);
+                            });
+                            let (count, to) = ((C - 4 * i).min(4), tile[row].add(4 * i * S::LANES));
+                            simd.store_row::<RAISED>(four, limits, count, to);
+                        }
+                    });
+                });
+                column += C;
+                continue;
+            }
             // Four by four; the last four may repeat the last register.
             unrolled!(i < (C * R).div_ceil(4) => {
                 let mut four = [sums[0][0]; 4];
@@ -508,7 +556,7 @@ impl<E> Rows<'_, E> {
         }
         for row in 0..if narrow { rows } else { 0 } {
             for (column, bytes) in aside[row].iter().take(self.width).enumerate() {
-                let at = start + row * pitch + column * self.channels;
+                let at = start + row * pitch + column * self.step;
                 self.to[at..][..S::LANES].copy_from_slice(&bytes[..S::LANES]);
             }
         }

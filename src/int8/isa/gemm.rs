@@ -109,6 +109,7 @@ impl Matrix {
                 Some(channel + lane - ahead).filter(|&output| output < outputs)
             };
             let raised = (0..channels).filter_map(output).all(|output| raisable[output]);
+            // Few layers have both, which would take kernels of their own.
             let half = S::HALVES && registers > 1 && overlap == S::LANES / 2 && !raised;
             matrix.panels.push(Panel { first, registers, channel, last, half, raised });
             // The output whose products each lane adds up.
@@ -250,6 +251,20 @@ impl Matrix {
         self.inputs
     }
 
+    /// Of a pixel.
+    pub fn outputs(&self) -> usize {
+        self.outputs
+    }
+
+    /// Takes the inputs of all pixels a register after the other.
+    ///
+    /// # Panics
+    /// If they are no whole registers.
+    pub fn make_planar<S: Simd>(&mut self) {
+        assert!(self.segments == 1 && self.inputs.is_multiple_of(S::LANES));
+        (self.segments, self.groups) = (self.inputs / S::LANES, S::LANES / S::GROUP);
+    }
+
     /// Panels of output channels.
     pub fn panels(&self) -> usize {
         self.panels.len()
@@ -361,6 +376,28 @@ impl Matrix {
                     .copy_from_slice(&floats[r * S::LANES..][..valid]);
             }
         }
+    }
+}
+
+/// Multiplies the pixels of a picture whose registers of channels lie one after the other, each of all
+/// pixels.
+pub(in crate::int8) struct Project<'a> {
+    pub matrix: &'a Matrix,
+    pub picture: &'a [u8],
+    pub output: &'a Output,
+    /// Of the same pixels as `to`.
+    pub residual: Option<&'a [u8]>,
+    pub to: &'a mut [u8],
+}
+
+impl Kernel for Project<'_> {
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let Self { matrix, picture, output, residual, to } = self;
+        let elements = S::elements(picture).expect("bytes are elements");
+        let count = picture.len() / matrix.inputs;
+        let pixels = Pixels { elements, count, step: S::LANES, line: count * S::LANES };
+        matrix.multiply(simd, pixels, &mut [], output, matrix.outputs, residual, to);
     }
 }
 
@@ -484,7 +521,7 @@ impl<const R: usize, const RAISED: bool> Kernel for Grouped<'_, R, RAISED> {
                             let mut four = [none; 4];
                             unrolled!(p < 4 => {
                                 four[p] = simd.scale::<RAISED>(sums[p][r], scales[r]);
- });
+                            });
                             simd.store_groups::<RAISED>(four, limits, to.add(r * groups.plane));
                         });
                     }};

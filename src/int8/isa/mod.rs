@@ -36,8 +36,8 @@ use super::Clamp;
 use super::arithmetic::Adder;
 use crate::error::{Error, Result};
 
-pub(super) use depthwise::{Expands, Kernels, Source, Strip};
-pub(super) use gemm::{Matrix, Pixels, tile_pixels};
+pub(super) use depthwise::{Joins, Kernels, Source, Strip};
+pub(super) use gemm::{Matrix, Pixels, Project, tile_pixels};
 use scratch::Integer;
 pub(super) use scratch::Scratch;
 
@@ -353,6 +353,20 @@ pub(in crate::int8) trait Simd: Copy + Send + Sync {
         limits: Self::Limits,
         to: [*mut u8; 4],
     );
+    /// Stores the bytes of the first `count` of four sums one behind another; the others are like the last
+    /// of these.
+    #[inline(always)]
+    unsafe fn store_row<const RAISED: bool>(
+        self,
+        sums: [Self::Sum; 4],
+        limits: Self::Limits,
+        count: usize,
+        to: *mut u8,
+    ) {
+        let to = [0, 1, 2, 3].map(|i: usize| to.wrapping_add(i.min(count - 1) * Self::LANES));
+        // SAFETY: the caller's promise.
+        unsafe { self.store::<RAISED>(sums, limits, to) }
+    }
     /// Stores them as `LANES` groups of one byte of each. Called only with groups of four.
     #[inline(always)]
     unsafe fn store_groups<const RAISED: bool>(
@@ -383,7 +397,8 @@ const RAISE: i32 = 0x4b00_0000;
 /// The real number.
 const ORIGIN: f32 = (1 << 23) as f32;
 
-/// Whether accumulators of `sums` can be raised where this becomes of them: of those below 0 must come 0.
+/// Whether accumulators of `sums` can be raised where `output` is made of them: those below 0 must come
+/// out as 0.
 pub(super) fn raisable(sums: &RangeInclusive<i64>, output: &Output) -> bool {
     output.zero_point == 0
         && output.clamp == Clamp::NONE

@@ -15,6 +15,7 @@ pub(in crate::int8) struct Scratch(Vec<Line>);
 
 thread_local! {
     static SCRATCH: RefCell<Scratch> = const { RefCell::new(Scratch(Vec::new())) };
+    static PICTURE: RefCell<Scratch> = const { RefCell::new(Scratch(Vec::new())) };
 }
 
 impl Scratch {
@@ -22,6 +23,11 @@ impl Scratch {
     /// it could be handed.
     pub fn with<R>(work: impl FnOnce(&mut Self) -> R) -> R {
         SCRATCH.with_borrow_mut(work)
+    }
+
+    /// Lends other memory in the same way, for what is computed with the help of [`Scratch::with`].
+    pub fn with_picture<R>(work: impl FnOnce(&mut Self) -> R) -> R {
+        PICTURE.with_borrow_mut(work)
     }
 
     /// So many elements and so many others, which hold whatever was left there.

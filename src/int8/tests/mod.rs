@@ -2,8 +2,8 @@
 
 mod by_hand;
 mod convolutions;
-mod expanded;
 mod onnxruntime;
 mod others;
 mod random;
+mod separable;
 mod threads;

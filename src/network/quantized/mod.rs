@@ -33,7 +33,9 @@ use tract_onnx::pb::{AttributeProto, GraphProto, ModelProto, NodeProto};
 use super::check::{self, Checked, Input};
 use super::graph::{Graph, title};
 use crate::geometry::Size;
-use crate::int8::{Add, AddSpec, Expanded, Isa, Operand, Quantization, Quantize, Shape};
+use crate::int8::{
+    Add, AddSpec, Convolution, Isa, Operand, Quantization, Quantize, Separable, Shape,
+};
 pub(super) use operator::Int8;
 use operator::{Buffers, Operator};
 use pictures::Dims;
@@ -93,7 +95,7 @@ pub(super) fn rewrite(checked: &Checked, size: Size, isa: Isa) -> Result<Rewritt
     let dims = if *channels_last { [height, width, Some(3)] } else { [Some(3), height, width] };
     let mut rewrite = Rewrite::new(graph, pictures::pictures(&Graph::new(graph), name, dims), isa);
     rewrite.plan()?;
-    rewrite.join_expansions();
+    rewrite.join_separable();
     let mut placed = rewrite.place()?;
     let mut left = rewrite.left;
     let mut proto = checked.proto.clone();
@@ -237,41 +239,79 @@ impl<'a> Rewrite<'a> {
         Planned::Add { inputs, spec }
     }
 
-    /// Joins depthwise convolutions with the pointwise ones before them that nothing else reads, where it
-    /// pays.
-    fn join_expansions(&mut self) {
-        let makers: HashMap<String, usize> = self
+    /// Joins depthwise convolutions with the pointwise ones around them, where nothing else reads what lies
+    /// between.
+    fn join_separable(&mut self) {
+        let convolutions: Vec<usize> = self
             .planned
             .iter()
             .filter(|(_, (_, planned))| matches!(planned, Planned::Convolution { .. }))
-            .map(|(&i, (makes, _))| (makes.clone(), i))
+            .map(|(&i, _)| i)
             .collect();
-        for second in makers.values() {
-            if let Some((first, joined)) = self.expanded(*second, &makers) {
-                self.planned.remove(&first);
-                self.planned.entry(*second).and_modify(|(_, planned)| *planned = joined);
+        for &depthwise in &convolutions {
+            let Some((others, last, joined)) = self.separable(depthwise, &convolutions) else {
+                continue;
+            };
+            for i in others {
+                self.planned.remove(&i);
             }
+            self.planned.entry(last).and_modify(|(_, planned)| *planned = joined);
         }
     }
 
-    /// The convolution `second`, joined with the one before it, and which that is.
-    fn expanded(&self, second: usize, makers: &HashMap<String, usize>) -> Option<(usize, Planned)> {
-        let convolution = |i: usize| match self.planned.get(&i) {
-            Some((_, Planned::Convolution { inputs, built, .. })) => Some((inputs, built)),
+    /// A depthwise convolution, joined with others; which these are, but for the last of all, and the last.
+    fn separable(
+        &self,
+        depthwise: usize,
+        convolutions: &[usize],
+    ) -> Option<(Vec<usize>, usize, Planned)> {
+        let (makes, inputs, built) = self.convolution(depthwise)?;
+        let [picture] = inputs else { return None };
+        let before = convolutions.iter().find_map(|&i| {
+            let (makes, ..) = self.convolution(i)?;
+            (makes == picture && self.pays(picture) && self.is_read_once(picture)).then_some(i)
+        });
+        let behind = convolutions.iter().find_map(|&i| {
+            let (_, inputs, _) = self.convolution(i)?;
+            (inputs.first() == Some(makes) && self.is_read_once(makes)).then_some(i)
+        });
+        [(before, behind), (None, behind), (before, None)].into_iter().find_map(
+            |(before, behind)| {
+                let of = |i: Option<usize>| i.and_then(|i| self.convolution(i));
+                let (first, third) = (of(before), of(behind));
+                let operator = Separable::of(
+                    first.map(|(_, _, built)| built),
+                    built,
+                    third.map(|(_, _, built)| built),
+                )?;
+                let mut inputs = vec![first.map_or(picture, |(_, inputs, _)| &inputs[0]).clone()];
+                inputs.extend(third.iter().flat_map(|(_, inputs, _)| &inputs[1..]).cloned());
+                let mut all: Vec<usize> =
+                    [before, Some(depthwise), behind].into_iter().flatten().collect();
+                let last = all.pop()?;
+                let operator = Operator::Separable(Box::new(operator));
+                Some((all, last, Planned::Pictures { inputs, operator }))
+            },
+        )
+    }
+
+    /// A planned convolution: what it makes, and of what.
+    fn convolution(&self, i: usize) -> Option<(&String, &[String], &Convolution)> {
+        match self.planned.get(&i) {
+            Some((makes, Planned::Convolution { inputs, built, .. })) => {
+                Some((makes, inputs, built))
+            }
             _ => None,
-        };
-        let ([between], depthwise) = convolution(second).map(|(i, built)| (&i[..], built))? else {
-            return None;
-        };
-        let first = *makers.get(between)?;
-        let (inputs, expansion) = convolution(first)?;
-        let [channels, height, width] = *self.planner.pictures.get(between.as_str())?;
-        let pays = Expanded::pays(Shape { height: height?, width: width?, channels: channels? });
-        if !pays || !self.is_read_once(between) {
-            return None;
         }
-        let operator = Operator::Expanded(Box::new(Expanded::of(expansion, depthwise)?));
-        Some((first, Planned::Pictures { inputs: inputs.clone(), operator }))
+    }
+
+    /// Whether it pays to join the convolution that makes this picture with the one that reads it.
+    fn pays(&self, picture: &str) -> bool {
+        let Some(&[Some(channels), Some(height), Some(width)]) = self.planner.pictures.get(picture)
+        else {
+            return false;
+        };
+        Separable::pays(Shape { height, width, channels })
     }
 
     /// Whether only one node reads the numbers that these bytes stand for.

@@ -6,8 +6,8 @@ use tract_onnx::prelude::*;
 use tract_onnx::tract_hir::internal::*;
 
 use crate::int8::{
-    Add, AveragePool, Concat, Convolution, Expanded, FullyConnected, GlobalAveragePool, MaxPool,
-    Quantize, Requantize, Shape,
+    Add, AveragePool, Concat, Convolution, FullyConnected, GlobalAveragePool, MaxPool, Quantize,
+    Requantize, Separable, Shape,
 };
 
 /// An operator of the quantized network. Pictures are `[1, height, width, channels]`.
@@ -15,8 +15,8 @@ use crate::int8::{
 pub(super) enum Operator {
     /// A picture, and the one to be added where it does that.
     Convolution(Box<Convolution>),
-    /// A picture.
-    Expanded(Box<Expanded>),
+    /// A picture, and the one to be added where it does that.
+    Separable(Box<Separable>),
     /// Two pictures of the same shape.
     Add(Add),
     /// A picture.
@@ -41,7 +41,7 @@ impl Operator {
     pub(super) fn name(&self) -> &'static str {
         match self {
             Self::Convolution(_) => "Convolution",
-            Self::Expanded(_) => "ExpandedConvolution",
+            Self::Separable(_) => "SeparableConvolution",
             Self::Add(_) => "Add",
             Self::MaxPool(_) => "MaxPool",
             Self::AveragePool(_) => "AveragePool",
@@ -73,15 +73,11 @@ impl Operator {
                 return linear(first, op.input_channels(), outputs);
             }
             Self::Convolution(op) => {
-                let to = op.output_shape(picture_of(first, op.input_channels())?);
-                let added = inputs.get(1).copied().map(picture).transpose()?;
-                ensure!(
-                    added.is_none_or(|added| added == to),
-                    "an addition of different shapes, {added:?} and {to:?}"
-                );
-                to
+                with_added(op.output_shape(picture_of(first, op.input_channels())?), inputs)?
             }
-            Self::Expanded(op) => op.output_shape(picture_of(first, op.input_channels())?),
+            Self::Separable(op) => {
+                with_added(op.output_shape(picture_of(first, op.input_channels())?), inputs)?
+            }
             Self::Add(_) => {
                 let shape = picture(first)?;
                 ensure!(
@@ -117,7 +113,7 @@ impl Operator {
         let depth = match self {
             Self::Convolution(op) | Self::Linear(op) => op.depth(),
             Self::FullyConnected(op) => op.inputs(),
-            Self::Expanded(op) => {
+            Self::Separable(op) => {
                 let first = *inputs.first().context("an operator without input")?;
                 return Ok(op.multiplications(picture(first)?));
             }
@@ -138,12 +134,10 @@ impl Operator {
         }
         let mut view = output.try_as_plain_ram_mut()?;
         let to = view.as_slice_mut::<u8>()?;
+        let added = || if inputs.len() > 1 { bytes(1).map(Some) } else { Ok(None) };
         match self {
-            Self::Convolution(op) => {
-                let added = if inputs.len() > 1 { Some(bytes(1)?) } else { None };
-                op.run(bytes(0)?, shape(0)?, added, to);
-            }
-            Self::Expanded(op) => op.run(bytes(0)?, shape(0)?, to),
+            Self::Convolution(op) => op.run(bytes(0)?, shape(0)?, added()?, to),
+            Self::Separable(op) => op.run(bytes(0)?, shape(0)?, added()?, to),
             Self::Add(op) => op.run(bytes(0)?, bytes(1)?, to),
             Self::MaxPool(op) => op.run(bytes(0)?, shape(0)?, to),
             Self::AveragePool(op) => op.run(bytes(0)?, shape(0)?, to),
@@ -180,6 +174,16 @@ fn picture_of(shape: &[usize], channels: usize) -> TractResult<Shape> {
         picture.channels
     );
     Ok(picture)
+}
+
+/// The shape of the output of a convolution, which that of a picture to be added has to be, too.
+fn with_added(to: Shape, inputs: &[&[usize]]) -> TractResult<Shape> {
+    let added = inputs.get(1).copied().map(picture).transpose()?;
+    ensure!(
+        added.is_none_or(|added| added == to),
+        "an addition of different shapes, {added:?} and {to:?}"
+    );
+    Ok(to)
 }
 
 /// The rows of a tensor, as the pixels of a picture.

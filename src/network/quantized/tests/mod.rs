@@ -1,10 +1,10 @@
 //! Quantized graphs that the tests make themselves.
 
 mod builder;
-mod expanded;
 mod left;
 mod random;
 mod refused;
+mod separable;
 
 use tract_onnx::pb::ModelProto;
 
