@@ -121,7 +121,8 @@ impl Separable {
             return;
         }
         let threads = parallel::threads(self.multiplications(shape));
-        // Rows on either side of a border between two threads are expanded by both.
+        // Rows on either side of a border between two threads are expanded by both. An odd number of rows
+        // takes the kernels longer, but leaves the threads even parts of the projection.
         let rows = to.height.div_ceil(threads);
         let chunk = rows * to.width * to.channels;
         parallel::for_each_chunk(output, chunk, threads, |i, output| {
