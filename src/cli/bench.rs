@@ -194,7 +194,7 @@ fn run_network(
         Operators::new(isa.and_then(Isa::peak).map(|peak| peak * network.threads() as f64))
     });
     let mut times = Times { operators, ..Times::default() };
-    // The first run pays for caches and page faults.
+    // The first run prepares the frame, and pays for caches and page faults.
     analyser.analyse(&frame, &arguments.model.settings(), &mut Findings::default())?;
     let start = Instant::now();
     while start.elapsed() < arguments.duration && !stop.requested() {

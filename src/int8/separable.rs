@@ -35,49 +35,44 @@ impl Separable {
     /// The convolutions as one, where they are such, and the instruction set has the kernels for it: those
     /// that multiply groups of four bytes as they are, and for a projection with registers of sixteen
     /// channels.
-    pub fn of(
-        expansion: Option<&Convolution>,
+    pub fn of<'a>(
+        expansion: Option<&'a Convolution>,
         depthwise: &Convolution,
-        projection: Option<&Convolution>,
+        projection: Option<&'a Convolution>,
     ) -> Option<Self> {
         let Plan::Depthwise(kernels) = &depthwise.plan else { return None };
         let (isa, channels) = (depthwise.isa, depthwise.output_channels);
-        let pointwise = |convolution: &Convolution| match &convolution.plan {
+        let pointwise = |convolution: &'a Convolution| match &convolution.plan {
             Plan::Dense(dense) if convolution.isa == isa => {
-                Some((dense.pointwise()?.clone(), convolution.output.clone()))
+                Some((dense.pointwise()?, &convolution.output))
             }
             _ => None,
         };
-        let (expanded, mut projected) =
-            (expansion.and_then(pointwise), projection.and_then(pointwise));
+        let (expanded, projected) = (expansion.and_then(pointwise), projection.and_then(pointwise));
         let padding = kernels.padding();
-        let expands = expanded.as_ref().is_some_and(|(matrix, output)| {
+        let expands = expanded.is_some_and(|(matrix, output)| {
             output.residual.is_none()
                 && matrix.outputs() == channels
                 // What padding is, an expanded pixel of no rows is.
                 && output.zero_point == padding
                 && (output.clamp.low..=output.clamp.high).contains(&padding)
         });
-        let projects = projected.as_ref().is_some_and(|(matrix, _)| matrix.inputs() == channels);
+        let projects = projected.is_some_and(|(matrix, _)| matrix.inputs() == channels);
         let all = expands == expansion.is_some() && projects == projection.is_some();
         if !all || !(expands || projects) {
             return None;
         }
         let mut joins = false;
-        isa.run(Joins {
-            expansion: expanded.as_ref().map(|(matrix, _)| matrix),
-            kernels,
-            projection: projected.as_mut().map(|(matrix, _)| matrix),
-            joins: &mut joins,
-        });
+        let matrix = expanded.map(|(matrix, _)| matrix);
+        isa.run(Joins { expansion: matrix, kernels, projects, joins: &mut joins });
         joins.then(|| Self {
             isa,
-            expansion: expanded,
+            expansion: expanded.map(|(matrix, output)| (matrix.clone(), output.clone())),
             kernels: kernels.clone(),
             window: depthwise.window,
             channels,
             output: depthwise.output.clone(),
-            projection: projected,
+            projection: projected.map(|(matrix, output)| (matrix.planar(), output.clone())),
         })
     }
 

@@ -45,9 +45,9 @@ impl Analyser {
     ) -> Result<Stages> {
         let start = Instant::now();
         self.network.prepare(frame)?;
-        let prepared = Instant::now();
-        self.network.run(&mut self.activations)?;
-        let ran = Instant::now();
+        let prepare = start.elapsed();
+        let network = self.run_network()?;
+        let start = Instant::now();
         self.localizer.localize(
             &self.activations,
             self.network.head(),
@@ -55,7 +55,7 @@ impl Analyser {
             settings,
             findings,
         );
-        Ok(Stages { prepare: prepared - start, network: ran - prepared, localize: ran.elapsed() })
+        Ok(Stages { prepare, network, localize: start.elapsed() })
     }
 
     /// What the network gave for the last frame.
@@ -68,7 +68,7 @@ impl Analyser {
         &self.network
     }
 
-    /// Runs the network once more on the last frame.
+    /// Runs the network on the frame that was prepared last, and tells how long that took.
     ///
     /// # Errors
     /// The network fails on this input.

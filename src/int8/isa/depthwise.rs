@@ -15,7 +15,7 @@
 use std::ops::Range;
 
 use super::scratch::Weights;
-use super::{Kernel, Matrix, Output, RAISE, Scratch, Simd, opaque, prefetch, unrolled};
+use super::{Kernel, Matrix, Output, PLANE, Scratch, Simd, opaque, prefetch, start, unrolled};
 use crate::int8::reference::Filters;
 use crate::int8::{Shape, Window};
 
@@ -37,7 +37,7 @@ pub(in crate::int8) struct Kernels {
     padding: Vec<u8>,
     /// The first channel of each register; the last may overlap the one before it.
     blocks: Vec<usize>,
-    /// By block: whether the sums are raised: see [`RAISE`].
+    /// By block: whether the sums are raised: see [`super::RAISE`].
     raised: Vec<bool>,
     /// Where in a group a tile begins, block, group of rows, column, row of outputs, channel, row of
     /// the group.
@@ -107,9 +107,7 @@ impl Kernels {
         for (&first, &raised) in blocks.iter().zip(&raised) {
             for channel in first..first + S::LANES {
                 let kernel = &filters.weights[channel * height * width..][..height * width];
-                let sum: i32 = kernel.iter().map(|&weight| i32::from(weight)).sum();
-                let start = if raised { RAISE } else { 0 };
-                bias.push(filters.bias[channel].wrapping_sub(zero * sum).wrapping_add(start));
+                bias.push(start(filters.bias[channel], kernel, zero, raised));
                 packed_scales.push(scales[channel]);
             }
         }
@@ -149,12 +147,11 @@ pub(in crate::int8) enum Source<'a> {
     Expansion { matrix: &'a Matrix, panel: usize, input: &'a [u8], output: &'a Output },
 }
 
-/// Tells whether kernels can slide over an expansion, and be followed by a projection, which then takes what
-/// they put out.
+/// Tells whether kernels can slide over an expansion, and be followed by a projection.
 pub(in crate::int8) struct Joins<'a> {
     pub expansion: Option<&'a Matrix>,
     pub kernels: &'a Kernels,
-    pub projection: Option<&'a mut Matrix>,
+    pub projects: bool,
     pub joins: &'a mut bool,
 }
 
@@ -166,10 +163,7 @@ impl Kernel for Joins<'_> {
             && S::elements(&[]).is_some()
             && channels.is_multiple_of(S::LANES)
             && self.expansion.is_none_or(Matrix::is_filled::<S>)
-            && (self.projection.is_none() || S::LANES == 16);
-        if let Some(projection) = self.projection.filter(|_| *self.joins) {
-            projection.make_planar::<S>();
-        }
+            && (!self.projects || S::LANES == PLANE);
     }
 }
 
@@ -221,7 +215,7 @@ struct Tiled<'a, const R: usize, const C: usize, const PLANAR: bool>(Strip<'a>);
 impl<const R: usize, const C: usize, const PLANAR: bool> Kernel for Tiled<'_, R, C, PLANAR> {
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        if PLANAR && S::LANES != 16 {
+        if PLANAR && S::LANES != PLANE {
             return;
         }
         let Strip { kernels, scratch, source, shape, width, first, output, to, .. } = self.0;
@@ -276,13 +270,14 @@ impl<const R: usize, const C: usize, const PLANAR: bool> Kernel for Tiled<'_, R,
                         kernels.fill(simd, source, shape, row, right - left, batch.clone(), to);
                     }
                     interleaved = end.max(interleaved);
-                    let channels =
-                        kernels.blocks[batch.start]..kernels.blocks[batch.end - 1] + S::LANES;
-                    let near = if PLANAR { 0 } else { kernels.rows };
-                    for row in (tile * kernels.rows..outputs).take(near) {
-                        let first = (phase + row * dilation) * width;
-                        let row = &to[first * shape.channels..][..width * shape.channels];
-                        prefetch_channels(row, shape.channels, channels.clone());
+                    if !PLANAR {
+                        let channels =
+                            kernels.blocks[batch.start]..kernels.blocks[batch.end - 1] + S::LANES;
+                        for row in (tile * kernels.rows..outputs).take(kernels.rows) {
+                            let first = (phase + row * dilation) * width;
+                            let row = &to[first * shape.channels..][..width * shape.channels];
+                            prefetch_channels(row, shape.channels, channels.clone());
+                        }
                     }
                     for (block, plane) in batch.clone().zip(elements.chunks_exact(plane)) {
                         let first = (phase + tile * kernels.rows * dilation) * width;

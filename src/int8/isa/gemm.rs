@@ -8,11 +8,14 @@
 use std::ops::Range;
 
 use super::scratch::Weights;
-use super::{Kernel, Output, RAISE, Simd, opaque, unrolled};
+use super::{Kernel, Output, Simd, opaque, start, unrolled};
 use crate::int8::expect_len;
 
 /// Pixels of a tile at most.
 const PIXELS: usize = 6;
+
+/// Channels of a register, where the inputs of all pixels are taken a register after the other.
+pub(super) const PLANE: usize = 16;
 
 /// Pixels of a tile. There may be registers for more than 20 sums, but while a tile's sums are finished
 /// the next one's products are added up, which takes longer where they are more.
@@ -59,7 +62,7 @@ struct Panel {
     last: usize,
     /// Whether the half of the last register that overlaps is not added up twice.
     half: bool,
-    /// Whether the sums are raised: see [`RAISE`].
+    /// Whether the sums are raised: see [`super::RAISE`].
     raised: bool,
 }
 
@@ -132,10 +135,7 @@ impl Matrix {
             }
             for lane in 0..channels {
                 if let Some(output) = summed(lane) {
-                    let sum: i32 = row(output).iter().map(|&weight| i32::from(weight)).sum();
-                    let start = if raised { RAISE } else { 0 };
-                    matrix.bias[first + lane] =
-                        bias[output].wrapping_sub(zero * sum).wrapping_add(start);
+                    matrix.bias[first + lane] = start(bias[output], row(output), zero, raised);
                 }
                 if let Some(output) = output(lane) {
                     matrix.scales[first + lane] = scales[output];
@@ -256,13 +256,14 @@ impl Matrix {
         self.outputs
     }
 
-    /// Takes the inputs of all pixels a register after the other.
+    /// The same, but it takes the inputs of all pixels a register after the other.
     ///
     /// # Panics
     /// If they are no whole registers.
-    pub fn make_planar<S: Simd>(&mut self) {
-        assert!(self.segments == 1 && self.inputs.is_multiple_of(S::LANES));
-        (self.segments, self.groups) = (self.inputs / S::LANES, S::LANES / S::GROUP);
+    pub fn planar(&self) -> Self {
+        assert!(self.segments == 1 && self.inputs > 0 && self.inputs.is_multiple_of(PLANE));
+        let segments = self.inputs / PLANE;
+        Self { segments, groups: self.groups / segments, ..self.clone() }
     }
 
     /// Panels of output channels.
@@ -396,7 +397,7 @@ impl Kernel for Project<'_> {
         let Self { matrix, picture, output, residual, to } = self;
         let elements = S::elements(picture).expect("bytes are elements");
         let count = picture.len() / matrix.inputs;
-        let pixels = Pixels { elements, count, step: S::LANES, line: count * S::LANES };
+        let pixels = Pixels { elements, count, step: PLANE, line: count * PLANE };
         matrix.multiply(simd, pixels, &mut [], output, matrix.outputs, residual, to);
     }
 }

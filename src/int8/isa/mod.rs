@@ -37,6 +37,7 @@ use super::arithmetic::Adder;
 use crate::error::{Error, Result};
 
 pub(super) use depthwise::{Joins, Kernels, Source, Strip};
+use gemm::PLANE;
 pub(super) use gemm::{Matrix, Pixels, Project, tile_pixels};
 use scratch::Integer;
 pub(super) use scratch::Scratch;
@@ -396,6 +397,13 @@ const RAISE: i32 = 0x4b00_0000;
 
 /// The real number.
 const ORIGIN: f32 = (1 << 23) as f32;
+
+/// Where the accumulator of an output begins: with its bias, the input's zero point folded in, and raised or
+/// not.
+fn start(bias: i32, weights: &[i8], zero: i32, raised: bool) -> i32 {
+    let sum: i32 = weights.iter().map(|&weight| i32::from(weight)).sum();
+    bias.wrapping_sub(zero * sum).wrapping_add(if raised { RAISE } else { 0 })
+}
 
 /// Whether accumulators of `sums` can be raised where `output` is made of them: those below 0 must come
 /// out as 0.
