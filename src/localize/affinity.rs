@@ -1,5 +1,7 @@
 //! Which places of a picture look alike, and maps spread among them.
 
+use multiversion::multiversion;
+
 use crate::localize::map::{Map, dot};
 use crate::network::activations::Features;
 
@@ -12,8 +14,12 @@ const REACH: f32 = 1.0 / 7.0;
 /// A difference from the mean that is a smaller share of it is one of rounding.
 const ROUNDING: f32 = 1e-4;
 
-/// Cells that one is compared with at a time: a few registers' worth.
+/// Cells whose values of a channel lie side by side.
 const SIDE_BY_SIDE: usize = 16;
+
+/// Cells, of those side by side, that are compared with [`SIDE_BY_SIDE`] others at a time: so many
+/// sums fit the registers of most processors.
+const AT_A_TIME: usize = 4;
 
 /// How often a map is spread.
 const STEPS: usize = 2;
@@ -34,9 +40,10 @@ pub struct Affinity {
     height: usize,
     /// A cell's vector after the other.
     vectors: Vec<f32>,
-    /// The same by channel: of each the values of [`SIDE_BY_SIDE`] cells after the other, filled up with
-    /// zeros.
-    columns: Vec<[f32; SIDE_BY_SIDE]>,
+    /// The same, [`SIDE_BY_SIDE`] cells by channel after the other; filled up with zeros.
+    blocks: Vec<[f32; SIDE_BY_SIDE]>,
+    /// The last factor of `A`, which is the same for all pictures.
+    near: Vec<f32>,
     /// `A` before the division.
     weights: Vec<f32>,
     /// One over the sum of each row of `weights`; 0 for a cell that is like none.
@@ -51,11 +58,27 @@ impl Affinity {
             return false;
         }
         let cells = |places: usize| places / places.div_ceil(FINEST).max(1);
-        (self.width, self.height) = (cells(early.width), cells(early.height));
+        let size = (cells(early.width), cells(early.height));
+        if size != self.size() {
+            self.resize(size);
+        }
         self.pool(early);
         self.normalize(early.channels);
         self.weigh(early.channels);
         true
+    }
+
+    fn resize(&mut self, (width, height): (usize, usize)) {
+        (self.width, self.height) = (width, height);
+        let share = |a: usize, b: usize, side: usize| a.abs_diff(b) as f32 / side as f32 / REACH;
+        let cells = width * height;
+        self.near.clear();
+        self.near.extend((0..cells * cells).map(|pair| {
+            let (i, j) = (pair / cells, pair % cells);
+            let across = share(i % width, j % width, width);
+            let down = share(i / width, j / width, height);
+            (-0.5 * (across * across + down * down)).exp()
+        }));
     }
 
     /// The mean of the features over each cell.
@@ -100,46 +123,31 @@ impl Affinity {
     }
 
     fn weigh(&mut self, channels: usize) {
-        let (width, cells) = (self.width, self.width * self.height);
-        let near = |distance: usize, side: usize| {
-            let distance = distance as f32 / side as f32 / REACH;
-            (-0.5 * distance * distance).exp()
-        };
-        let mut across = [0.0; FINEST];
-        (0..width).for_each(|d| across[d] = near(d, width));
-        let mut down = [0.0; FINEST];
-        (0..self.height).for_each(|d| down[d] = near(d, self.height));
-        let blocks = cells.div_ceil(SIDE_BY_SIDE);
-        self.columns.clear();
-        self.columns.resize(channels * blocks, [0.0; SIDE_BY_SIDE]);
-        for (j, vector) in self.vectors.chunks_exact(channels).enumerate() {
-            let columns = self.columns[j / SIDE_BY_SIDE..].iter_mut().step_by(blocks);
-            columns.zip(vector).for_each(|(column, value)| column[j % SIDE_BY_SIDE] = *value);
-        }
-        self.weights.clear();
-        self.weights.resize(cells * cells, 0.0);
+        let cells = self.width * self.height;
+        self.blocks.clear();
+        self.blocks.resize(channels * cells.div_ceil(SIDE_BY_SIDE), [0.0; SIDE_BY_SIDE]);
         for (i, vector) in self.vectors.chunks_exact(channels).enumerate() {
-            for block in 0..=i / SIDE_BY_SIDE {
-                let mut alike = [0.0; SIDE_BY_SIDE];
-                for (value, column) in
-                    vector.iter().zip(self.columns[block..].iter().step_by(blocks))
-                {
-                    alike.iter_mut().zip(column).for_each(|(sum, other)| *sum += value * other);
-                }
-                for (j, alike) in (block * SIDE_BY_SIDE..=i).zip(alike) {
-                    let far =
-                        (across[(i % width).abs_diff(j % width)], down[i / width - j / width]);
-                    let weight = alike.max(0.0).powi(2) * far.0 * far.1;
-                    self.weights[i * cells + j] = weight;
-                    self.weights[j * cells + i] = weight;
-                }
+            let block = &mut self.blocks[i / SIDE_BY_SIDE * channels..][..channels];
+            for (cells, &value) in block.iter_mut().zip(vector) {
+                cells[i % SIDE_BY_SIDE] = value;
             }
         }
+        self.weights.resize(cells * cells, 0.0);
+        weigh_half(&self.blocks, channels, &self.near, &mut self.weights);
+        for i in 0..cells {
+            for j in 0..i {
+                self.weights[j * cells + i] = self.weights[i * cells + j];
+            }
+        }
+        // A is symmetric: the sums of its rows are those of its columns.
         self.shares.clear();
-        self.shares.extend(self.weights.chunks_exact(cells).map(|row| {
-            let sum: f32 = row.iter().sum();
-            if sum > 0.0 { 1.0 / sum } else { 0.0 }
-        }));
+        self.shares.resize(cells, 0.0);
+        for row in self.weights.chunks_exact(cells) {
+            self.shares.iter_mut().zip(row).for_each(|(sum, weight)| *sum += weight);
+        }
+        for share in &mut self.shares {
+            *share = if *share > 0.0 { 1.0 / *share } else { 0.0 };
+        }
     }
 
     /// Columns and rows of the grid.
@@ -174,9 +182,42 @@ impl Affinity {
     }
 }
 
+/// The weights of each cell with those before it, and with itself.
+// Iterators would keep the sums in memory instead of registers.
+#[allow(clippy::needless_range_loop)]
+#[multiversion(targets("x86_64+avx512bw+avx512vl", "x86_64+avx2"))]
+fn weigh_half(blocks: &[[f32; SIDE_BY_SIDE]], channels: usize, near: &[f32], weights: &mut [f32]) {
+    let cells = near.len().isqrt();
+    let rows = weights.chunks_mut(AT_A_TIME * cells).zip(near.chunks(AT_A_TIME * cells));
+    for (group, (weights, near)) in rows.enumerate() {
+        let first = AT_A_TIME * group;
+        let (block, within) = (first / SIDE_BY_SIDE, first % SIDE_BY_SIDE);
+        let own = &blocks[block * channels..][..channels];
+        for (j, others) in blocks.chunks_exact(channels).take(block + 1).enumerate() {
+            let mut alike = [[0.0f32; SIDE_BY_SIDE]; AT_A_TIME];
+            for (values, others) in own.iter().zip(others) {
+                let values = &values[within..][..AT_A_TIME];
+                for row in 0..AT_A_TIME {
+                    for column in 0..SIDE_BY_SIDE {
+                        alike[row][column] += values[row] * others[column];
+                    }
+                }
+            }
+            let rows = weights.chunks_exact_mut(cells).zip(near.chunks_exact(cells));
+            for ((weights, near), alike) in rows.zip(&alike) {
+                let weights = weights[j * SIDE_BY_SIDE..].iter_mut();
+                for ((weight, near), alike) in weights.zip(&near[j * SIDE_BY_SIDE..]).zip(alike) {
+                    *weight = alike.max(0.0).powi(2) * near;
+                }
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     /// Features of one channel pair a place: `a` and `b` look different.
     fn picture(width: usize, height: usize, is_a: impl Fn(usize, usize) -> bool) -> Features {
@@ -244,5 +285,49 @@ mod tests {
         let mut spread = Map { width: 4, height: 4, values: vec![-1.0; 16] };
         affinity.spread(&mut spread);
         assert_eq!(spread.values, [0.0; 16]);
+    }
+
+    /// `A` by the formula, a pair of cells at a time in f64, of a grid that has a cell a place.
+    fn naive(early: &Features) -> Vec<f64> {
+        let (width, height, channels) = (early.width, early.height, early.channels);
+        let cells = width * height;
+        let unit = |cell: usize, channel: usize| f64::from(early.values[cell * channels + channel]);
+        let mean = |channel| (0..cells).map(|i| unit(i, channel)).sum::<f64>() / cells as f64;
+        let means: Vec<f64> = (0..channels).map(mean).collect();
+        let dot = |i: usize, j: usize| -> f64 {
+            (0..channels).map(|c| (unit(i, c) - means[c]) * (unit(j, c) - means[c])).sum()
+        };
+        let mut weights = Vec::new();
+        for i in 0..cells {
+            let row: Vec<f64> = (0..cells)
+                .map(|j| {
+                    let x = ((i % width) as f64 - (j % width) as f64) / width as f64;
+                    let y = ((i / width) as f64 - (j / width) as f64) / height as f64;
+                    let alike = dot(i, j) / (dot(i, i) * dot(j, j)).sqrt();
+                    alike.max(0.0).powi(2) * (-(x * x + y * y) * 49.0 / 2.0).exp()
+                })
+                .collect();
+            let sum: f64 = row.iter().sum();
+            weights.extend(row.iter().map(|weight| weight / sum));
+        }
+        weights
+    }
+
+    proptest! {
+        #[test]
+        fn places_are_compared_as_by_the_formula(
+            early in (1usize..17, 2usize..17, 1usize..20).prop_flat_map(|(width, height, channels)| {
+                prop::collection::vec(0f32..6.0, width * height * channels)
+                    .prop_map(move |values| Features { channels, width, height, values })
+            }),
+        ) {
+            let mut affinity = Affinity::default();
+            affinity.compare(&early);
+            let rows = affinity.weights.chunks_exact(affinity.shares.len()).zip(&affinity.shares);
+            let found = rows.flat_map(|(row, share)| row.iter().map(move |weight| weight * share));
+            for (found, expected) in found.zip(naive(&early)) {
+                prop_assert!((f64::from(found) - expected).abs() < 1e-4, "{found} {expected}");
+            }
+        }
     }
 }

@@ -58,24 +58,26 @@ impl Labeller {
         for (y, row) in map.values.chunks_exact(map.width.max(1)).enumerate() {
             let start = self.runs.len();
             let mut x = 0;
-            while x < row.len() {
-                let length = row[x..].iter().take_while(|&&value| value > limit).count();
-                if length > 0 {
-                    let (x0, x1, y) = (x as u32, (x + length) as u32, y as u32);
-                    // Corners touch, so the run above may end where this one begins.
-                    while !above.is_empty() && self.runs[above.start].rect.x1 < x0 {
-                        above.start += 1;
-                    }
-                    let parent = self.runs.len();
-                    self.runs.push(Run { rect: Rect::new(x0, y, x1, y + 1), parent, component: 0 });
-                    for other in above.clone() {
-                        if self.runs[other].rect.x0 > x1 {
-                            break;
-                        }
-                        self.join(parent, other);
-                    }
+            loop {
+                x += leading(&row[x..], limit, false);
+                let length = leading(&row[x..], limit, true);
+                if length == 0 {
+                    break;
                 }
-                x += length + 1;
+                let (x0, x1, y) = (x as u32, (x + length) as u32, y as u32);
+                // Corners touch, so the run above may end where this one begins.
+                while !above.is_empty() && self.runs[above.start].rect.x1 < x0 {
+                    above.start += 1;
+                }
+                let parent = self.runs.len();
+                self.runs.push(Run { rect: Rect::new(x0, y, x1, y + 1), parent, component: 0 });
+                for other in above.clone() {
+                    if self.runs[other].rect.x0 > x1 {
+                        break;
+                    }
+                    self.join(parent, other);
+                }
+                x += length;
             }
             above = start..self.runs.len();
         }
@@ -95,6 +97,15 @@ impl Labeller {
         let (a, b) = (self.root(a), self.root(b));
         self.runs[a.max(b)].parent = a.min(b);
     }
+}
+
+/// How many values come before the first that exceeds `limit`; if `above`, that does not.
+fn leading(values: &[f32], limit: f32, above: bool) -> usize {
+    let goes_on = |value: &f32| (*value > limit) == above;
+    // Several at a time, as far as it goes on for all of them.
+    let all = |chunk: &&[f32; 16]| chunk.iter().fold(true, |all, value| all & goes_on(value));
+    let whole = 16 * values.as_chunks().0.iter().take_while(all).count();
+    whole + values[whole..].iter().take_while(|value| goes_on(value)).count()
 }
 
 #[cfg(test)]
@@ -139,7 +150,7 @@ mod tests {
     proptest! {
         #[test]
         fn components_equal_those_of_a_flood_fill(
-            width in 1usize..24, height in 1usize..24, density in 0.1f32..0.9, seed: u64,
+            width in 1usize..60, height in 1usize..24, density in 0.02f32..0.98, seed: u64,
         ) {
             let mut state = seed | 1;
             let values = (0..width * height).map(|_| {

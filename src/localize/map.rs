@@ -25,17 +25,22 @@ impl Map {
 
     /// Column, row and value of the first highest place; `None` where no value is a number.
     pub fn peak(&self) -> Option<(usize, usize, f32)> {
+        let highest = self.highest();
+        let place = self.values.iter().position(|&value| value == highest)?;
+        Some((place % self.width, place / self.width, highest))
+    }
+
+    /// The highest value; negative infinity where none is a number.
+    fn highest(&self) -> f32 {
         // Several maxima side by side, which a processor finds at once. A NaN exceeds nothing.
-        let (chunks, rest) = self.values.as_chunks::<16>();
-        let mut highest = [f32::NEG_INFINITY; 16];
+        let (chunks, rest) = self.values.as_chunks::<32>();
+        let mut highest = [f32::NEG_INFINITY; 32];
         for chunk in chunks {
             for (highest, &value) in highest.iter_mut().zip(chunk) {
                 *highest = if value > *highest { value } else { *highest };
             }
         }
-        let highest = highest.iter().chain(rest).copied().fold(f32::NEG_INFINITY, f32::max);
-        let place = self.values.iter().position(|&value| value == highest)?;
-        Some((place % self.width, place / self.width, self.values[place]))
+        highest.iter().chain(rest).copied().fold(f32::NEG_INFINITY, f32::max)
     }
 
     /// Whether all values are equal, so that no place stands out.
@@ -46,8 +51,8 @@ impl Map {
     /// What a place exceeds that belongs to the thing: `threshold` times the maximum. None for a map
     /// that is flat or nowhere positive.
     pub fn limit(&self, threshold: f32) -> Option<f32> {
-        let (_, _, maximum) = self.peak()?;
-        (maximum > 0.0 && !self.is_flat()).then_some(threshold * maximum)
+        let highest = self.highest();
+        (highest > 0.0 && !self.is_flat()).then_some(threshold * highest)
     }
 
     /// The middle of the place in column `x` and row `y`, in a picture of this size that the map spans.
@@ -101,7 +106,8 @@ pub(super) fn dot(a: &[f32], b: &[f32]) -> f32 {
 #[derive(Debug, Default)]
 pub struct Upsampler {
     columns: Vec<Sample>,
-    row: Vec<f32>,
+    /// The map once it has its width.
+    wide: Vec<f32>,
 }
 
 /// Between which two source places a target place lies, and how near to the second.
@@ -120,9 +126,8 @@ impl Sample {
         Self { low, high: (low + 1).min(sources - 1), fraction: centre - low as f32 }
     }
 
-    fn mix(self, values: &[f32]) -> f32 {
-        let low = values[self.low];
-        low + self.fraction * (values[self.high] - low)
+    fn mix(self, low: f32, high: f32) -> f32 {
+        low + self.fraction * (high - low)
     }
 }
 
@@ -135,15 +140,17 @@ impl Upsampler {
         assert!(!from.values.is_empty(), "an empty map has nothing to interpolate");
         self.columns.clear();
         self.columns.extend((0..width).map(|x| Sample::of(x, width, from.width)));
+        self.wide.clear();
+        for row in from.values.chunks_exact(from.width) {
+            self.wide.extend(self.columns.iter().map(|c| c.mix(row[c.low], row[c.high])));
+        }
         to.reset(width, height);
         for (y, target) in to.values.chunks_exact_mut(width.max(1)).enumerate() {
             let sample = Sample::of(y, height, from.height);
-            let low = &from.values[sample.low * from.width..][..from.width];
-            let high = &from.values[sample.high * from.width..][..from.width];
-            self.row.clear();
-            self.row.extend(low.iter().zip(high).map(|(l, h)| l + sample.fraction * (h - l)));
-            for (value, column) in target.iter_mut().zip(&self.columns) {
-                *value = column.mix(&self.row);
+            let low = &self.wide[sample.low * width..][..width];
+            let high = &self.wide[sample.high * width..][..width];
+            for (value, (&low, &high)) in target.iter_mut().zip(low.iter().zip(high)) {
+                *value = sample.mix(low, high);
             }
         }
     }

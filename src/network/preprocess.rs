@@ -27,6 +27,8 @@ pub(super) struct Preprocess {
     /// What a byte becomes, a channel of the network.
     numbers: [[f32; 256]; 3],
     bytes: [[u8; 256]; 3],
+    /// The bytes of a frame are those of the tensor.
+    verbatim: bool,
 }
 
 impl Preprocess {
@@ -42,7 +44,9 @@ impl Preprocess {
         };
         let numbers = std::array::from_fn(|c| std::array::from_fn(|pixel| number(c, pixel)));
         let bytes = std::array::from_fn(|c| std::array::from_fn(|pixel| byte(c, pixel)));
+        let same = bytes.iter().all(|bytes| bytes.iter().copied().eq(0..=255));
         Self {
+            verbatim: same && takes.channels_last && !format.bgr,
             resizer: Resizer::new(format.size),
             format,
             channels_last: takes.channels_last,
@@ -69,9 +73,17 @@ impl Preprocess {
 
     /// Stretches the whole of a frame that was checked, and writes its `3 * width * height` values.
     pub(super) fn write(&mut self, frame: &Frame, tensor: Picture) {
-        let Self { resizer, format, channels_last, numbers, bytes } = self;
+        let Self { resizer, format, channels_last, numbers, bytes, verbatim } = self;
         let layout = (&*format, *channels_last);
         match tensor {
+            Picture::Bytes(tensor) if *verbatim => {
+                resizer.resize(&frame.rgb, frame.size, |y, row| {
+                    let to = &mut tensor.as_chunks_mut::<3>().0[y * row.len()..];
+                    for (to, &[red, green, blue, ..]) in to.iter_mut().zip(row) {
+                        *to = [red, green, blue];
+                    }
+                })
+            }
             Picture::Bytes(tensor) => resizer.resize(&frame.rgb, frame.size, |y, row| {
                 write_row(row, y, layout, bytes, tensor);
             }),
@@ -91,10 +103,9 @@ fn write_row<T: Copy>(
     tensor: &mut [T],
 ) {
     let start = y * row.len();
-    let values = row.iter().map(|pixel| {
-        let [red, green, blue] = pixel.rgb().map(usize::from);
+    let values = row.iter().map(|&[red, green, blue, ..]| {
         let [first, last] = if format.bgr { [blue, red] } else { [red, blue] };
-        [tables[0][first], tables[1][green], tables[2][last]]
+        [tables[0][first as usize], tables[1][green as usize], tables[2][last as usize]]
     });
     if channels_last {
         let to = &mut tensor.as_chunks_mut::<3>().0[start..];
@@ -153,6 +164,23 @@ mod tests {
         let mut bytes = [0; 6];
         preprocess.write(&frame(size, &[255, 100, 3, 127, 150, 4]), Picture::Bytes(&mut bytes));
         assert_eq!(bytes, [164, 100, 255, 100, 164, 255]);
+    }
+
+    #[test]
+    fn pixels_that_are_quantized_as_they_are_keep_their_bytes() {
+        let size = Size::new(3, 1);
+        let values = Values::Quantized(Quantization { scale: 1.0 / 128.0, zero_point: 127 });
+        let run = |bgr, channels_last| {
+            let format = Format { size, bgr, mean: [127.0; 3], std: [128.0; 3] };
+            let mut preprocess = Preprocess::new(format, Takes { values, channels_last });
+            let mut bytes = [0; 9];
+            let frame = frame(size, &[0, 1, 2, 3, 254, 255, 6, 7, 8]);
+            preprocess.write(&frame, Picture::Bytes(&mut bytes));
+            bytes
+        };
+        assert_eq!(run(false, true), [0, 1, 2, 3, 254, 255, 6, 7, 8]);
+        assert_eq!(run(true, true), [2, 1, 0, 255, 254, 3, 8, 7, 6]);
+        assert_eq!(run(false, false), [0, 3, 6, 1, 254, 7, 2, 255, 8]);
     }
 
     #[test]

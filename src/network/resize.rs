@@ -3,6 +3,8 @@
 //! The tables of weights are kept from frame to frame, so that a stream of frames of one size
 //! allocates nothing. Numbers are unsigned 8.8 fixed point between the two passes.
 
+use multiversion::multiversion;
+
 use crate::geometry::Size;
 
 /// Stretches pictures to one size.
@@ -13,25 +15,20 @@ pub(super) struct Resizer {
     rows: Taps,
     columns: Taps,
     /// The weights of the columns, two neighbours at a time, each as often as a pixel has numbers.
-    pairs: Vec<[u16; 8]>,
-    /// One row of the picture once it has its height, and one number more.
+    pairs: Vec<[u16; LANES]>,
+    /// One row of the picture once it has its height, and what is loaded beyond it.
     row: Vec<u16>,
-    /// The same with pixels of four numbers, the last of which is of no account, and one pixel more.
-    wide: Vec<[u16; 4]>,
+    /// The sums of one row of the result, and of one pixel more.
+    sums: Vec<[u16; LANES]>,
     stretched: Vec<Pixel>,
 }
 
-/// A stretched pixel as it comes out of the sums: the halves of four numbers, of which the last is
-/// of no account.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Pixel([u16; 8]);
+/// Numbers that are multiplied at a time: those of two neighbours, and two of no account.
+const LANES: usize = 2 * CHANNELS + 2;
+const CHANNELS: usize = 3;
 
-impl Pixel {
-    /// Red, green, blue.
-    pub(super) fn rgb(&self) -> [u8; 3] {
-        std::array::from_fn(|c| (self.0[c].saturating_add(self.0[c + 4]) >> 8) as u8)
-    }
-}
+/// Red, green, blue; the rest is of no account.
+pub(super) type Pixel = [u8; LANES];
 
 /// Which neighbours make up each target place along one side, and what each of them weighs.
 #[derive(Debug, Default)]
@@ -97,8 +94,8 @@ impl Resizer {
             columns: Taps::default(),
             pairs: Vec::new(),
             row: Vec::new(),
-            wide: Vec::new(),
-            stretched: vec![Pixel([0; 8]); to.width as usize],
+            sums: vec![[0; LANES]; to.width as usize + 1],
+            stretched: vec![[0; LANES]; to.width as usize],
         }
     }
 
@@ -108,20 +105,21 @@ impl Resizer {
     /// Where `rgb` is not `3 * from.width * from.height` bytes, or none.
     pub(super) fn resize(&mut self, rgb: &[u8], from: Size, mut each: impl FnMut(usize, &[Pixel])) {
         let (width, height) = (from.width as usize, from.height as usize);
-        assert!(!rgb.is_empty() && rgb.len() == 3 * width * height, "not a picture of {from}");
+        assert!(
+            !rgb.is_empty() && rgb.len() == CHANNELS * width * height,
+            "not a picture of {from}"
+        );
         if self.from != from {
             self.fit(from);
         }
-        let stride = 3 * width;
+        let stride = CHANNELS * width;
         let (loss, count) = (self.rows.loss(), self.rows.count);
         let weights = self.rows.weights.chunks_exact(count);
         for (y, (start, weights)) in self.rows.starts.iter().zip(weights).enumerate() {
             let sources = &rgb[start * stride..(start + count) * stride];
             mix_rows(sources, weights, loss, &mut self.row[..stride]);
-            for (i, wide) in self.wide[..width].iter_mut().enumerate() {
-                wide.copy_from_slice(&self.row[3 * i..3 * i + 4]);
-            }
-            mix_columns(&self.wide, &self.columns, &self.pairs, &mut self.stretched);
+            mix_columns(&self.row, &self.columns, &self.pairs, &mut self.sums);
+            add_halves(&self.sums, &mut self.stretched);
             each(y, &self.stretched);
         }
     }
@@ -134,37 +132,48 @@ impl Resizer {
         for weights in self.columns.weights.chunks_exact(self.columns.count) {
             self.pairs.extend(weights.chunks(2).map(|pair| {
                 let [a, b] = [pair[0], pair.get(1).copied().unwrap_or(0)];
-                [a, a, a, a, b, b, b, b]
+                [a, a, a, b, b, b, 0, 0]
             }));
         }
-        self.row.resize(3 * width + 1, 0);
-        self.wide.resize(width + 1, [0; 4]);
+        self.row.resize(CHANNELS * width + LANES, 0);
         self.from = from;
     }
 }
 
-/// The weighted sums of a row's neighbours, whose weights lie in pairs.
-fn mix_columns(row: &[[u16; 4]], taps: &Taps, pairs: &[[u16; 8]], to: &mut [Pixel]) {
+/// The weighted sums of a row's neighbours, whose weights lie in pairs: of the first of each pair,
+/// and [`CHANNELS`] lanes further of the second.
+#[multiversion(targets("x86_64+avx512bw+avx512vl", "x86_64+avx2"))]
+fn mix_columns(row: &[u16], taps: &Taps, pairs: &[[u16; LANES]], to: &mut [[u16; LANES]]) {
     // Two sums go side by side; what they start from rounds, too.
     let start_from = taps.loss() / 2 + 64;
     let pairs = pairs.chunks_exact(taps.count.div_ceil(2));
     for ((to, &start), pairs) in to.iter_mut().zip(&taps.starts).zip(pairs) {
-        let sources = row[start..][..2 * pairs.len()].as_flattened().as_chunks::<8>().0;
-        let mut sums = [start_from; 8];
-        for (source, weights) in sources.iter().zip(pairs) {
-            for (sum, (&value, &weight)) in sums.iter_mut().zip(source.iter().zip(weights)) {
+        let mut sums = [start_from; LANES];
+        let sources = row[CHANNELS * start..].windows(LANES).step_by(2 * CHANNELS);
+        for (sources, weights) in sources.zip(pairs) {
+            for (sum, (&value, &weight)) in sums.iter_mut().zip(sources.iter().zip(weights)) {
                 let product = u32::from(value) * u32::from(weight);
                 *sum = sum.saturating_add((product >> 16) as u16);
             }
         }
-        to.0 = sums;
+        *to = sums;
+    }
+}
+
+/// Adds the sums that [`mix_columns`] left apart, and makes bytes of them.
+#[multiversion(targets("x86_64+avx512bw+avx512vl", "x86_64+avx2"))]
+fn add_halves(sums: &[[u16; LANES]], to: &mut [Pixel]) {
+    let (first, second) = (sums.as_flattened(), &sums.as_flattened()[CHANNELS..]);
+    for (to, (first, second)) in to.as_flattened_mut().iter_mut().zip(first.iter().zip(second)) {
+        *to = (first.saturating_add(*second) >> 8) as u8;
     }
 }
 
 /// The weighted sum of the rows that follow each other in `rows`, as 8.8 fixed point.
+#[multiversion(targets("x86_64+avx512bw+avx512vl", "x86_64+avx2"))]
 fn mix_rows(rows: &[u8], weights: &[u16], loss: u16, to: &mut [u16]) {
     /// As many sums as fit the registers of a small processor.
-    const BLOCK: usize = 32;
+    const BLOCK: usize = 64;
     let stride = to.len();
     let rows = || rows.chunks_exact(stride).zip(weights);
     let (blocks, rest) = to.as_chunks_mut::<BLOCK>();
@@ -184,6 +193,7 @@ fn mix_rows(rows: &[u8], weights: &[u16], loss: u16, to: &mut [u16]) {
 
 /// Adds 256 times each byte, times the weight, to its sum. In halves of the weight: the products
 /// fit 16 bits, and more of them a register.
+#[inline(always)]
 fn add_row(row: &[u8], weight: u16, sums: &mut [u16]) {
     let [low, high] = weight.to_le_bytes().map(u16::from);
     for (sum, &byte) in sums.iter_mut().zip(row) {
@@ -200,8 +210,8 @@ mod tests {
     fn resize(rgb: &[u8], from: Size, to: Size) -> Vec<u8> {
         let mut out = Vec::new();
         Resizer::new(to).resize(rgb, from, |y, row| {
-            assert_eq!(out.len(), 3 * y * to.width as usize);
-            out.extend(row.iter().flat_map(Pixel::rgb));
+            assert_eq!(out.len(), CHANNELS * y * to.width as usize);
+            out.extend(row.iter().flat_map(|pixel| &pixel[..CHANNELS]));
         });
         out
     }
@@ -284,7 +294,7 @@ mod tests {
         for from in [Size::new(4, 4), Size::new(1, 1), Size::new(9, 2)] {
             let rgb = [7, 8, 9].repeat(from.area() as usize);
             resizer.resize(&rgb, from, |_, row| {
-                assert!(row.iter().all(|pixel| pixel.rgb() == [7, 8, 9]));
+                assert!(row.iter().all(|pixel| pixel.starts_with(&[7, 8, 9])));
             });
         }
     }
