@@ -3,6 +3,8 @@
 use std::fmt::Debug;
 use std::time::Duration;
 
+use multiversion::multiversion;
+
 use super::activations::{Activations, Features};
 use super::check::{Checked, Input};
 use super::head::FoundHead;
@@ -239,7 +241,8 @@ impl Maps {
 
     /// Copies maps into a buffer.
     pub(super) fn copy(&self, maps: &[f32], to: &mut Features) {
-        let values = self.cleared(to);
+        let values = self.shaped(to);
+        values.clear();
         if self.channels_last {
             values.extend_from_slice(maps);
         } else {
@@ -252,17 +255,23 @@ impl Maps {
 
     /// Copies maps of bytes, channels last, into a buffer.
     pub(super) fn dequantize(&self, maps: &[u8], from: Quantization, to: &mut Features) {
-        let Quantization { scale, zero_point } = from;
-        let real = |byte: &u8| scale * (i32::from(*byte) - i32::from(zero_point)) as f32;
-        self.cleared(to).extend(maps.iter().map(real));
+        let values = self.shaped(to);
+        values.resize(maps.len(), 0.0);
+        dequantize(maps, from, values);
     }
 
-    fn cleared<'a>(&self, to: &'a mut Features) -> &'a mut Vec<f32> {
+    fn shaped<'a>(&self, to: &'a mut Features) -> &'a mut Vec<f32> {
         let Features { channels, height, width, values } = to;
         (*channels, *height, *width) =
             (self.channels, self.size.height as usize, self.size.width as usize);
-        values.clear();
         values
+    }
+}
+
+#[multiversion(targets("x86_64+avx512bw+avx512vl", "x86_64+avx2"))]
+fn dequantize(bytes: &[u8], Quantization { scale, zero_point }: Quantization, to: &mut [f32]) {
+    for (to, &byte) in to.iter_mut().zip(bytes) {
+        *to = scale * (i32::from(byte) - i32::from(zero_point)) as f32;
     }
 }
 

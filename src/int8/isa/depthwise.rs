@@ -544,7 +544,8 @@ impl<E> Rows<'_, E> {
                 // SAFETY: the output holds `C` columns of the rows, as asserted above; otherwise
                 // `aside` does.
                 unsafe {
-                    self.output.finish::<S, RAISED, false>(simd, four, scales, limits, residual, to);
+                    let four = self.output.finish::<S, RAISED, false>(simd, four, scales, residual);
+                    simd.store::<RAISED>(four, limits, to);
                 }
             });
             column += C;

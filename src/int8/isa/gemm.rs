@@ -8,7 +8,7 @@
 use std::ops::Range;
 
 use super::scratch::Weights;
-use super::{Kernel, Output, Simd, opaque, start, unrolled};
+use super::{Kernel, Output, Simd, opaque, prefetch, start, unrolled};
 use crate::int8::expect_len;
 
 /// Pixels of a tile at most.
@@ -197,6 +197,7 @@ impl Matrix {
                 groups: self.groups,
                 segments: self.segments,
                 weights: weights.as_ptr(),
+                ahead: weights.as_ptr().wrapping_add(self.row::<S>() * panel.registers * S::LANES),
                 wide: wide.as_ptr().cast(),
                 bias: self.bias[panel.first..].as_ptr(),
                 scales: self.scales[panel.first..].as_ptr(),
@@ -350,7 +351,10 @@ impl Matrix {
                     ($registers:literal, $half:literal) => {{
                         let row = elements.as_ptr();
                         let (weights, bias) = (weights.as_ptr(), bias.as_ptr());
-                        let load = |at: usize| simd.weights(weights.add(at));
+                        let load = |group: usize, r: usize| {
+                            let at = (group * $registers + r) * S::LANES * S::GROUP;
+                            simd.weights(weights.add(at))
+                        };
                         let size = [1, self.groups];
                         let [sums] =
                             tile::<S, 1, $registers, $half>(simd, size, row, [0, 0], load, bias);
@@ -410,6 +414,8 @@ struct Tiles<'a> {
     /// Of a segment.
     groups: usize,
     weights: *const i8,
+    /// What is fetched meanwhile: the next panel's weights, a part of them by each of the first tiles.
+    ahead: *const i8,
     /// The weights as elements, where the instruction set wants them so.
     wide: *const (),
     bias: *const i32,
@@ -463,6 +469,10 @@ impl<const R: usize, const RAISED: bool, const HALF: bool, const ADD: bool> Kern
             }
             tiles.elements =
                 tiles.elements.cast::<S::Element>().wrapping_add(pixels * tiles.step).cast();
+            if i + 1 < R {
+                let fetched = tiles.segments * tiles.groups * S::LANES * S::GROUP;
+                tiles.ahead = tiles.ahead.wrapping_add(fetched);
+            }
             tiles.residual = tiles.residual.wrapping_add(pixels * tiles.stride);
             tiles.to = tiles.to.wrapping_add(pixels * tiles.stride);
         }
@@ -506,7 +516,9 @@ impl<const R: usize, const RAISED: bool> Kernel for Grouped<'_, R, RAISED> {
         let mut to = groups.to.cast::<S::Element>();
         // SAFETY: there is what the pointers are said to hold.
         unsafe {
-            let load = |at: usize| simd.weights(groups.weights.add(at));
+            let load = |group: usize, r: usize| {
+                simd.weights(groups.weights.add((group * R + r) * S::LANES * S::GROUP))
+            };
             let mut scales = [simd.scales(groups.scales); R];
             for r in 1..R {
                 scales[r] = simd.scales(groups.scales.add(r * S::LANES));
@@ -566,12 +578,16 @@ impl Tiles<'_> {
     ) {
         // SAFETY: the caller's promise.
         let (sums, scales, limits) = unsafe {
-            let load = |at: usize| {
+            let load = |group: usize, r: usize| {
+                let size = S::LANES * S::GROUP;
+                let at = (group * R + r) * size;
                 if S::WIDENS {
-                    simd.operand(self.wide.cast::<S::Element>().add(at))
-                } else {
-                    simd.weights(self.weights.add(at))
+                    return simd.operand(self.wide.cast::<S::Element>().add(at));
                 }
+                if r == 0 {
+                    prefetch(self.ahead.wrapping_add(group * size).cast());
+                }
+                simd.weights(self.weights.add(at))
             };
             let elements = self.elements.cast();
             let (size, steps) = ([self.segments, self.groups], [self.step, self.line]);
@@ -584,7 +600,7 @@ impl Tiles<'_> {
         };
         // Four by four; the last four may repeat the last register.
         macro_rules! store {
-            ($residual:expr, $to:expr, $stride:expr) => {
+            ($residual:expr, $to:expr, $stride:expr, $row:expr) => {
                 unrolled!(i < (P * R).div_ceil(4) => {
                     let mut four = [sums[0][0]; 4];
                     let mut of = [scales[0]; 4];
@@ -600,19 +616,33 @@ impl Tiles<'_> {
                         to[j] = $to.wrapping_add(p * $stride + channel);
                     });
                     // SAFETY: each pixel has R registers of bytes.
-                    unsafe { self.output.finish::<S, RAISED, ADD>(simd, four, of, limits, residual, to) };
+                    unsafe {
+                        let four =
+                            self.output.finish::<S, RAISED, ADD>(simd, four, of, residual);
+                        if $row {
+                            simd.store_row::<RAISED>(four, limits, (P * R - 4 * i).min(4), to[0]);
+                        } else {
+                            simd.store::<RAISED>(four, limits, to);
+                        }
+                    }
                 })
             };
         }
         if self.valid == S::LANES {
-            store!(self.residual, self.to, self.stride);
+            // Whether the bytes of each four lie one behind another.
+            let row = self.last == (R - 1) * S::LANES && (R == 4 || self.stride == R * S::LANES);
+            if row {
+                store!(self.residual, self.to, self.stride, true);
+            } else {
+                store!(self.residual, self.to, self.stride, false);
+            }
         } else {
             let mut edge = Edge::new();
             if ADD {
                 // SAFETY: the caller's promise: there are `valid` bytes a pixel.
                 unsafe { edge.load(self.residual, self.stride, self.valid, P) };
             }
-            store!(edge.residual.as_ptr(), edge.to.as_mut_ptr(), 16);
+            store!(edge.residual.as_ptr(), edge.to.as_mut_ptr(), 16, false);
             // SAFETY: likewise.
             unsafe { edge.store(self.to, self.stride, self.valid, P) };
         }
@@ -657,7 +687,7 @@ impl Edge {
 ///
 /// # Safety
 /// As for [`Simd`]: `elements` holds `P` pixels, `step` elements apart, of some segments, `line` elements
-/// apart, of some groups; `load` gives the weights from any of as many times `R` registers, `bias`
+/// apart, of some groups; `load` gives the weights of any of as many groups and of `R` registers, `bias`
 /// holds `R` registers.
 #[inline(always)]
 unsafe fn tile<S: Simd, const P: usize, const R: usize, const HALF: bool>(
@@ -665,7 +695,7 @@ unsafe fn tile<S: Simd, const P: usize, const R: usize, const HALF: bool>(
     [segments, groups]: [usize; 2],
     elements: *const S::Element,
     [step, line]: [usize; 2],
-    load: impl Fn(usize) -> S::Operand,
+    load: impl Fn(usize, usize) -> S::Operand,
     bias: *const i32,
 ) -> [[S::Sum; R]; P] {
     // SAFETY: all offsets lie within what the caller promises.
@@ -683,10 +713,10 @@ unsafe fn tile<S: Simd, const P: usize, const R: usize, const HALF: bool>(
         let segments = if S::elements(&[]).is_some() { segments } else { 1 };
         for segment in 0..segments {
             for group in 0..groups {
-                let at = (segment * groups + group) * R * S::LANES * S::GROUP;
-                let mut weights = [load(at); R];
+                let at = segment * groups + group;
+                let mut weights = [load(at, 0); R];
                 for r in 1..R {
-                    weights[r] = load(at + r * S::LANES * S::GROUP);
+                    weights[r] = load(at, r);
                 }
                 for p in 0..P {
                     let element = simd.broadcast(pixels[p].add(group * S::GROUP));

@@ -525,7 +525,7 @@ impl Output {
         }
     }
 
-    /// Scales accumulators, adds their residual if `ADD`, and stores them.
+    /// Scales accumulators, and adds their residual if `ADD`.
     ///
     /// # Safety
     /// As for [`Simd`]; `residual` is valid for `LANES` bytes if `ADD`.
@@ -535,10 +535,8 @@ impl Output {
         simd: S,
         mut sums: [S::Sum; 4],
         scales: [S::Scales; 4],
-        limits: S::Limits,
         residual: [*const u8; 4],
-        to: [*mut u8; 4],
-    ) {
+    ) -> [S::Sum; 4] {
         // SAFETY: the caller's promises are those of the methods.
         unsafe {
             unrolled!(i < 4 => {
@@ -547,8 +545,8 @@ impl Output {
                     sums[i] = simd.add(sums[i], residual[i], self);
                 }
             });
-            simd.store::<RAISED>(sums, limits, to);
         }
+        sums
     }
 }
 
