@@ -244,6 +244,7 @@ impl<const R: usize, const C: usize, const PLANAR: bool> Kernel for Tiled<'_, R,
         let left = kernels.window.pads[1].min(columns);
         let right = (left + shape.width).min(columns);
         let zero = S::element(kernels.padding[0]);
+        let mut aside = [[[0; 16]; COLUMNS]; 2];
         for row in elements.chunks_exact_mut(columns * size) {
             row[..left * size].fill(zero);
             row[right * size..].fill(zero);
@@ -301,6 +302,7 @@ impl<const R: usize, const C: usize, const PLANAR: bool> Kernel for Tiled<'_, R,
                             lower: tile * kernels.rows + 1 < outputs,
                             output,
                             to: &mut *to,
+                            aside: &mut aside,
                         };
                         match (halves, kernels.raised[block]) {
                             (false, false) => rows.run::<S, R, C, PLANAR, false, false>(simd),
@@ -447,6 +449,9 @@ struct Rows<'a, E> {
     lower: bool,
     output: &'a Output,
     to: &'a mut [u8],
+    /// Where registers go that do not belong there: those of a lower row that is one too many, and of
+    /// rows that are narrower than a tile.
+    aside: &'a mut [[[u8; 16]; COLUMNS]; 2],
 }
 
 impl<E> Rows<'_, E> {
@@ -487,17 +492,16 @@ impl<E> Rows<'_, E> {
         // SAFETY: there is a register of scales.
         let (scales, limits) =
             unsafe { ([simd.scales(scales.as_ptr()); 4], self.output.limits(simd)) };
-        // Where registers do not belong in the output, they go here: a lower row that is one too
-        // many, and rows that are narrower than a tile.
-        let mut aside = [[[0u8; 16]; COLUMNS]; 2];
         let narrow = self.width < C;
-        let mut place = [aside[0].as_mut_ptr().cast::<u8>(), aside[1].as_mut_ptr().cast()];
+        let mut place = self.aside.each_mut().map(|row| row.as_mut_ptr().cast::<u8>());
         // From a column to the next, and from a tile to the next.
         let (mut step, mut advance) = ([16; 2], [0; 2]);
-        for row in 0..if narrow { 0 } else { rows } {
-            place[row] = self.to[start + row * pitch..].as_mut_ptr();
-            (step[row], advance[row]) = (self.step, self.step);
-        }
+        unrolled!(row < R => {
+            if row < rows && !narrow {
+                place[row] = self.to[start + row * pitch..].as_mut_ptr();
+                (step[row], advance[row]) = (self.step, self.step);
+            }
+        });
         let mut column = 0;
         while column < self.width {
             // The last tile ends with the row; it may overlap the one before it.
@@ -551,7 +555,7 @@ impl<E> Rows<'_, E> {
             column += C;
         }
         for row in 0..if narrow { rows } else { 0 } {
-            for (column, bytes) in aside[row].iter().take(self.width).enumerate() {
+            for (column, bytes) in self.aside[row].iter().take(self.width).enumerate() {
                 let at = start + row * pitch + column * self.step;
                 self.to[at..][..S::LANES].copy_from_slice(&bytes[..S::LANES]);
             }
