@@ -68,6 +68,7 @@ impl Affinity {
         true
     }
 
+    /// Takes another grid: its size, and how near its cells are.
     fn resize(&mut self, (width, height): (usize, usize)) {
         (self.width, self.height) = (width, height);
         let share = |a: usize, b: usize, side: usize| a.abs_diff(b) as f32 / side as f32 / REACH;
@@ -175,7 +176,7 @@ impl Affinity {
                 }
             }
         }
-        let highest = map.values.iter().copied().fold(0.0, f32::max);
+        let highest = map.highest();
         if highest > 0.0 {
             map.values.iter_mut().for_each(|value| *value = (*value / highest).powi(2));
         }

@@ -31,7 +31,7 @@ impl Map {
     }
 
     /// The highest value; negative infinity where none is a number.
-    fn highest(&self) -> f32 {
+    pub fn highest(&self) -> f32 {
         // Several maxima side by side, which a processor finds at once. A NaN exceeds nothing.
         let (chunks, rest) = self.values.as_chunks::<32>();
         let mut highest = [f32::NEG_INFINITY; 32];

@@ -27,7 +27,7 @@ pub(super) struct Preprocess {
     /// What a byte becomes, a channel of the network.
     numbers: [[f32; 256]; 3],
     bytes: [[u8; 256]; 3],
-    /// The bytes of a frame are those of the tensor.
+    /// Every byte becomes itself.
     verbatim: bool,
 }
 
@@ -44,9 +44,8 @@ impl Preprocess {
         };
         let numbers = std::array::from_fn(|c| std::array::from_fn(|pixel| number(c, pixel)));
         let bytes = std::array::from_fn(|c| std::array::from_fn(|pixel| byte(c, pixel)));
-        let same = bytes.iter().all(|bytes| bytes.iter().copied().eq(0..=255));
         Self {
-            verbatim: same && takes.channels_last && !format.bgr,
+            verbatim: bytes.iter().all(|bytes| bytes.iter().copied().eq(0..=255)),
             resizer: Resizer::new(format.size),
             format,
             channels_last: takes.channels_last,
@@ -76,36 +75,33 @@ impl Preprocess {
         let Self { resizer, format, channels_last, numbers, bytes, verbatim } = self;
         let layout = (&*format, *channels_last);
         match tensor {
-            Picture::Bytes(tensor) if *verbatim => {
-                resizer.resize(&frame.rgb, frame.size, |y, row| {
-                    let to = &mut tensor.as_chunks_mut::<3>().0[y * row.len()..];
-                    for (to, &[red, green, blue, ..]) in to.iter_mut().zip(row) {
-                        *to = [red, green, blue];
-                    }
-                })
-            }
             Picture::Bytes(tensor) => resizer.resize(&frame.rgb, frame.size, |y, row| {
-                write_row(row, y, layout, bytes, tensor);
+                if *verbatim {
+                    write_row(row, y, layout, |_, byte| byte, tensor);
+                } else {
+                    write_row(row, y, layout, |c, byte| bytes[c][usize::from(byte)], tensor);
+                }
             }),
             Picture::Floats(tensor) => resizer.resize(&frame.rgb, frame.size, |y, row| {
-                write_row(row, y, layout, numbers, tensor);
+                write_row(row, y, layout, |c, byte| numbers[c][usize::from(byte)], tensor);
             }),
         }
     }
 }
 
-/// Writes row `y` of a picture into a tensor of a format, whose channels may lie last.
-fn write_row<T: Copy>(
+/// Writes row `y` of a picture into a tensor of a format, whose channels may lie last; `value` tells what
+/// a byte of a channel becomes.
+fn write_row<T>(
     row: &[Pixel],
     y: usize,
     (format, channels_last): (&Format, bool),
-    tables: &[[T; 256]; 3],
+    value: impl Fn(usize, u8) -> T,
     tensor: &mut [T],
 ) {
     let start = y * row.len();
     let values = row.iter().map(|&[red, green, blue, ..]| {
         let [first, last] = if format.bgr { [blue, red] } else { [red, blue] };
-        [tables[0][first as usize], tables[1][green as usize], tables[2][last as usize]]
+        [value(0, first), value(1, green), value(2, last)]
     });
     if channels_last {
         let to = &mut tensor.as_chunks_mut::<3>().0[start..];

@@ -30,7 +30,7 @@ impl HeatPainter {
     /// # Panics
     /// Where `area` reaches beyond the canvas.
     pub fn paint(&mut self, canvas: &mut Canvas, area: Area, map: &Map, colours: Colormap) {
-        let maximum = map.values.iter().copied().fold(0.0, f32::max);
+        let maximum = map.highest();
         if maximum <= 0.0 || !maximum.is_finite() || area.width <= 0 || area.height <= 0 {
             return;
         }

@@ -244,11 +244,11 @@ impl<const R: usize, const C: usize, const PLANAR: bool> Kernel for Tiled<'_, R,
         let left = kernels.window.pads[1].min(columns);
         let right = (left + shape.width).min(columns);
         let zero = S::element(kernels.padding[0]);
-        let mut aside = [[[0; 16]; COLUMNS]; 2];
         for row in elements.chunks_exact_mut(columns * size) {
             row[..left * size].fill(zero);
             row[right * size..].fill(zero);
         }
+        let mut aside = [[[0; 16]; COLUMNS]; 2];
         for phase in 0..dilation.min(rows) {
             // The rows of outputs of this phase.
             let outputs = (rows - phase).div_ceil(dilation);
@@ -490,8 +490,7 @@ impl<E> Rows<'_, E> {
         let end = start + (rows - 1) * pitch + (self.width - 1) * self.step + S::LANES;
         assert!(end <= self.to.len());
         // SAFETY: there is a register of scales.
-        let (scales, limits) =
-            unsafe { ([simd.scales(scales.as_ptr()); 4], self.output.limits(simd)) };
+        let (scales, limits) = unsafe { (simd.scales(scales.as_ptr()), self.output.limits(simd)) };
         let narrow = self.width < C;
         let mut place = self.aside.each_mut().map(|row| row.as_mut_ptr().cast::<u8>());
         // From a column to the next, and from a tile to the next.
@@ -524,7 +523,7 @@ impl<E> Rows<'_, E> {
                         unsafe {
                             unrolled!(j < 4 => {
                                 let column = (4 * i + j).min(C - 1);
-                                four[j] = simd.scale::<RAISED>(sums[row][column], scales[0]);
+                                four[j] = simd.scale::<RAISED>(sums[row][column], scales);
                             });
                             let (count, to) = ((C - 4 * i).min(4), tile[row].add(4 * i * S::LANES));
                             simd.store_row::<RAISED>(four, limits, count, to);
@@ -538,17 +537,15 @@ impl<E> Rows<'_, E> {
             unrolled!(i < (C * R).div_ceil(4) => {
                 let mut four = [sums[0][0]; 4];
                 let mut to = [std::ptr::null_mut::<u8>(); 4];
-                unrolled!(j < 4 => {
-                    let at = (4 * i + j).min(C * R - 1);
-                    let (row, column) = (at % R, at / R);
-                    four[j] = sums[row][column];
-                    to[j] = tile[row].wrapping_add(column * step[row]);
-                });
-                let residual = [std::ptr::null(); 4];
                 // SAFETY: the output holds `C` columns of the rows, as asserted above; otherwise
                 // `aside` does.
                 unsafe {
-                    let four = self.output.finish::<S, RAISED, false>(simd, four, scales, residual);
+                    unrolled!(j < 4 => {
+                        let at = (4 * i + j).min(C * R - 1);
+                        let (row, column) = (at % R, at / R);
+                        four[j] = simd.scale::<RAISED>(sums[row][column], scales);
+                        to[j] = tile[row].wrapping_add(column * step[row]);
+                    });
                     simd.store::<RAISED>(four, limits, to);
                 }
             });

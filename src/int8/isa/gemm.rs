@@ -603,22 +603,21 @@ impl Tiles<'_> {
             ($residual:expr, $to:expr, $stride:expr, $row:expr) => {
                 unrolled!(i < (P * R).div_ceil(4) => {
                     let mut four = [sums[0][0]; 4];
-                    let mut of = [scales[0]; 4];
-                    let mut residual = [std::ptr::null(); 4];
                     let mut to = [std::ptr::null_mut(); 4];
-                    unrolled!(j < 4 => {
-                        let at = (4 * i + j).min(P * R - 1);
-                        let (p, r) = (at / R, at % R);
-                        four[j] = sums[p][r];
-                        of[j] = scales[r];
-                        let channel = if r + 1 < R { r * S::LANES } else { self.last };
-                        residual[j] = $residual.wrapping_add(p * $stride + channel);
-                        to[j] = $to.wrapping_add(p * $stride + channel);
-                    });
-                    // SAFETY: each pixel has R registers of bytes.
+                    // SAFETY: each pixel has R registers of bytes, and of the residual if `ADD`.
                     unsafe {
-                        let four =
-                            self.output.finish::<S, RAISED, ADD>(simd, four, of, residual);
+                        unrolled!(j < 4 => {
+                            let at = (4 * i + j).min(P * R - 1);
+                            let (p, r) = (at / R, at % R);
+                            let channel = if r + 1 < R { r * S::LANES } else { self.last };
+                            let place = p * $stride + channel;
+                            four[j] = simd.scale::<RAISED>(sums[p][r], scales[r]);
+                            if ADD {
+                                let residual = $residual.wrapping_add(place);
+                                four[j] = simd.add(four[j], residual, self.output);
+                            }
+                            to[j] = $to.wrapping_add(place);
+                        });
                         if $row {
                             simd.store_row::<RAISED>(four, limits, (P * R - 4 * i).min(4), to[0]);
                         } else {

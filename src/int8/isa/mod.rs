@@ -524,30 +524,6 @@ impl Output {
             }
         }
     }
-
-    /// Scales accumulators, and adds their residual if `ADD`.
-    ///
-    /// # Safety
-    /// As for [`Simd`]; `residual` is valid for `LANES` bytes if `ADD`.
-    #[inline(always)]
-    unsafe fn finish<S: Simd, const RAISED: bool, const ADD: bool>(
-        &self,
-        simd: S,
-        mut sums: [S::Sum; 4],
-        scales: [S::Scales; 4],
-        residual: [*const u8; 4],
-    ) -> [S::Sum; 4] {
-        // SAFETY: the caller's promises are those of the methods.
-        unsafe {
-            unrolled!(i < 4 => {
-                sums[i] = simd.scale::<RAISED>(sums[i], scales[i]);
-                if ADD {
-                    sums[i] = simd.add(sums[i], residual[i], self);
-                }
-            });
-        }
-        sums
-    }
 }
 
 #[cfg(test)]
