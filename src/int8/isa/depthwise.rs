@@ -248,7 +248,7 @@ impl<const R: usize, const C: usize, const PLANAR: bool> Kernel for Tiled<'_, R,
             row[..left * size].fill(zero);
             row[right * size..].fill(zero);
         }
-        let mut aside = [[[0; 16]; COLUMNS]; 2];
+        let mut aside = [[0; 16]; 2 * COLUMNS];
         for phase in 0..dilation.min(rows) {
             // The rows of outputs of this phase.
             let outputs = (rows - phase).div_ceil(dilation);
@@ -280,36 +280,25 @@ impl<const R: usize, const C: usize, const PLANAR: bool> Kernel for Tiled<'_, R,
                             prefetch_channels(row, shape.channels, channels.clone());
                         }
                     }
-                    for (block, plane) in batch.clone().zip(elements.chunks_exact(plane)) {
-                        let first = (phase + tile * kernels.rows * dilation) * width;
-                        let (step, start) = match PLANAR {
-                            true => (S::LANES, (block * rows * width + first) * S::LANES),
-                            false => {
-                                (shape.channels, first * shape.channels + kernels.blocks[block])
-                            }
-                        };
-                        let mut rows = Rows {
-                            kernels,
-                            elements: plane,
-                            slot: group % seen,
-                            middle,
-                            block,
-                            columns,
-                            width,
-                            step,
-                            start,
-                            // The lower row of the last tile may be one too many.
-                            lower: tile * kernels.rows + 1 < outputs,
-                            output,
-                            to: &mut *to,
-                            aside: &mut aside,
-                        };
-                        match (halves, kernels.raised[block]) {
-                            (false, false) => rows.run::<S, R, C, PLANAR, false, false>(simd),
-                            (false, true) => rows.run::<S, R, C, PLANAR, false, true>(simd),
-                            (true, false) => rows.run::<S, R, C, PLANAR, true, false>(simd),
-                            (true, true) => rows.run::<S, R, C, PLANAR, true, true>(simd),
-                        }
+                    let rows = Rows {
+                        kernels,
+                        elements,
+                        slot: group % seen,
+                        middle,
+                        blocks: batch.clone(),
+                        columns,
+                        width,
+                        channels: shape.channels,
+                        first: (phase + tile * kernels.rows * dilation) * width,
+                        // The lower row of the last tile may be one too many.
+                        lower: tile * kernels.rows + 1 < outputs,
+                        output,
+                        to: &mut *to,
+                        aside: &mut aside,
+                    };
+                    match halves {
+                        false => rows.run::<S, R, C, PLANAR, false>(simd),
+                        true => rows.run::<S, R, C, PLANAR, true>(simd),
                     }
                 }
             }
@@ -430,28 +419,40 @@ impl Kernels {
     }
 }
 
-/// The rows of outputs of one tile, for one register of channels.
+/// The rows of outputs of one tile, for some registers of channels.
 struct Rows<'a, E> {
     kernels: &'a Kernels,
-    /// A ring of groups of rows.
+    /// Of each register, a ring of groups of rows.
     elements: &'a [E],
     /// Where in the ring the first one is.
     slot: usize,
     /// Whether the tile begins in the middle of it.
     middle: bool,
-    block: usize,
+    blocks: Range<usize>,
     columns: usize,
     width: usize,
-    /// Bytes from a pixel of the output to the next.
-    step: usize,
-    /// The first byte.
-    start: usize,
+    /// Of a pixel of the output.
+    channels: usize,
+    /// The first pixel.
+    first: usize,
     lower: bool,
     output: &'a Output,
     to: &'a mut [u8],
-    /// Where registers go that do not belong there: those of a lower row that is one too many, and of
-    /// rows that are narrower than a tile.
-    aside: &'a mut [[[u8; 16]; COLUMNS]; 2],
+    /// Where a tile goes that is wider than its rows.
+    aside: &'a mut [[u8; 16]; 2 * COLUMNS],
+}
+
+/// What the rows of a register of channels are computed from, and where they go.
+struct Register<E> {
+    weights: *const i8,
+    /// From these weights to those of the next register.
+    taps: usize,
+    bias: *const i32,
+    scales: *const f32,
+    elements: *const E,
+    to: *mut u8,
+    /// From a pixel to the next, and from a row to the next.
+    steps: [usize; 2],
 }
 
 impl<E> Rows<'_, E> {
@@ -464,97 +465,128 @@ impl<E> Rows<'_, E> {
         const C: usize,
         const PLANAR: bool,
         const HALVES: bool,
-        const RAISED: bool,
     >(
-        &mut self,
+        self,
         simd: S,
     ) {
         let kernels = self.kernels;
-        let [kernel, stride] = [kernels.window.kernel[1], kernels.window.strides[1]];
         let size = S::LANES * S::GROUP;
-        let taps = kernels.groups * kernel * R * size;
-        let at = usize::from(self.middle) * kernels.blocks.len() + self.block;
-        let weights = &kernels.weights[at * taps..][..taps];
-        // The next register's weights.
-        for i in (0..taps).step_by(64) {
-            prefetch(weights.as_ptr_range().end.wrapping_add(i).cast());
-        }
-        let bias = &kernels.bias[self.block * S::LANES..][..S::LANES];
-        let scales = &kernels.scales[self.block * S::LANES..][..S::LANES];
-        let seen = kernels.seen();
-        assert!(R == kernels.rows && C <= COLUMNS && self.slot < seen);
-        assert!(self.elements.len() >= seen * self.columns * size);
-        let start = self.start;
-        let pitch = self.width * self.step * kernels.window.dilations[0];
-        let rows = if R == 2 && self.lower { 2 } else { 1 };
-        let end = start + (rows - 1) * pitch + (self.width - 1) * self.step + S::LANES;
-        assert!(end <= self.to.len());
-        // SAFETY: there is a register of scales.
-        let (scales, limits) = unsafe { (simd.scales(scales.as_ptr()), self.output.limits(simd)) };
+        let taps = kernels.groups * kernels.window.kernel[1] * R * size;
+        let plane = kernels.seen() * self.columns * size;
+        let Range { start, end } = self.blocks;
+        let count = end - start;
+        let at = usize::from(self.middle) * kernels.blocks.len() + start;
+        let weights = &kernels.weights[at * taps..][..count * taps];
+        let bias = &kernels.bias[start * S::LANES..][..count * S::LANES];
+        let scales = &kernels.scales[start * S::LANES..][..count * S::LANES];
+        assert!(R == kernels.rows && C <= COLUMNS && self.slot < kernels.seen());
+        assert!(self.elements.len() >= count * plane);
+        let (step, planes) = match PLANAR {
+            true => (S::LANES, self.to.len() / kernels.blocks.len()),
+            false => (self.channels, 0),
+        };
+        // A lower row that is one too many is written first, where the upper one then is.
+        let pitch = match R == 2 && self.lower {
+            true => self.width * step * kernels.window.dilations[0],
+            false => 0,
+        };
         let narrow = self.width < C;
-        let mut place = self.aside.each_mut().map(|row| row.as_mut_ptr().cast::<u8>());
-        // From a column to the next, and from a tile to the next.
-        let (mut step, mut advance) = ([16; 2], [0; 2]);
-        unrolled!(row < R => {
-            if row < rows && !narrow {
-                place[row] = self.to[start + row * pitch..].as_mut_ptr();
-                (step[row], advance[row]) = (self.step, self.step);
-            }
-        });
-        let mut column = 0;
-        while column < self.width {
-            // The last tile ends with the row; it may overlap the one before it.
-            let first = column.min(self.width.saturating_sub(C));
-            // SAFETY: a tile reads `groups` groups of rows, of the `seen` that `elements` holds;
-            // `columns` counted how far it reaches in a row. There are weights for every tap, and a
-            // register of biases.
-            let sums = unsafe {
-                let at = self.elements.as_ptr().add(first * stride * size);
-                self.sums::<S, R, C, HALVES>(simd, at, weights.as_ptr(), bias.as_ptr())
+        let blocks = kernels.blocks[start..end].iter().zip(&kernels.raised[start..end]);
+        for (i, (&channel, &raised)) in blocks.enumerate() {
+            let offset = if PLANAR { (start + i) * planes } else { channel };
+            let to = &mut self.to[self.first * step + offset..];
+            assert!(pitch + (self.width - 1) * step + S::LANES <= to.len());
+            let (place, steps) = match narrow {
+                true => (self.aside.as_mut_ptr().cast(), [16, 16 * C]),
+                false => (to.as_mut_ptr(), [step, pitch]),
             };
-            let tile: [_; R] =
-                std::array::from_fn(|row| place[row].wrapping_add(first * advance[row]));
-            if PLANAR {
-                unrolled!(row < R => {
-                    unrolled!(i < C.div_ceil(4) => {
-                        let mut four = [sums[row][0]; 4];
-                        // SAFETY: the output holds `C` columns of the rows one behind another, as
-                        // asserted above; otherwise `aside` does.
-                        unsafe {
+            // SAFETY: there are weights, biases, scales and elements for so many registers. The output
+            // holds the last pixel of the lower row, and `aside` a tile.
+            unsafe {
+                let register = Register {
+                    weights: weights.as_ptr().add(i * taps),
+                    taps,
+                    bias: bias.as_ptr().add(i * S::LANES),
+                    scales: scales.as_ptr().add(i * S::LANES),
+                    elements: self.elements.as_ptr().add(i * plane),
+                    to: place,
+                    steps,
+                };
+                match raised {
+                    false => self.register::<S, R, C, PLANAR, HALVES, false>(simd, register),
+                    true => self.register::<S, R, C, PLANAR, HALVES, true>(simd, register),
+                }
+            }
+            if narrow {
+                let to = &mut self.to[self.first * step + offset..];
+                for row in 0..if pitch == 0 { 1 } else { 2 } {
+                    for (column, bytes) in self.aside[row * C..][..self.width].iter().enumerate() {
+                        to[row * pitch + column * step..][..S::LANES]
+                            .copy_from_slice(&bytes[..S::LANES]);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Computes the rows of one register.
+    ///
+    /// # Safety
+    /// As for [`Simd`]: `register` holds what belongs to a register, and has room for its rows, and for
+    /// a tile.
+    #[inline(always)]
+    unsafe fn register<
+        S: Simd<Element = E>,
+        const R: usize,
+        const C: usize,
+        const PLANAR: bool,
+        const HALVES: bool,
+        const RAISED: bool,
+    >(
+        &self,
+        simd: S,
+        register: Register<E>,
+    ) {
+        let [step, pitch] = register.steps;
+        let pixel = self.kernels.window.strides[1] * S::LANES * S::GROUP;
+        // SAFETY: the caller's promise. A tile reads `groups` groups of rows, of the `seen` of the ring;
+        // `columns` counted how far it reaches in a row.
+        unsafe {
+            let (scales, limits) = (simd.scales(register.scales), self.output.limits(simd));
+            let mut column = 0;
+            while column < self.width {
+                // The last tile ends with the row; it may overlap the one before it.
+                let first = column.min(self.width.saturating_sub(C));
+                let sums = self.sums::<S, R, C, HALVES>(simd, &register, first * pixel);
+                let tile = register.to.add(first * step);
+                if PLANAR {
+                    unrolled!(row < R => {
+                        let row = R - 1 - row;
+                        unrolled!(i < C.div_ceil(4) => {
+                            let mut four = [sums[row][0]; 4];
                             unrolled!(j < 4 => {
                                 let column = (4 * i + j).min(C - 1);
                                 four[j] = simd.scale::<RAISED>(sums[row][column], scales);
                             });
-                            let (count, to) = ((C - 4 * i).min(4), tile[row].add(4 * i * S::LANES));
-                            simd.store_row::<RAISED>(four, limits, count, to);
-                        }
+                            let to = tile.add(row * pitch + 4 * i * S::LANES);
+                            simd.store_row::<RAISED>(four, limits, (C - 4 * i).min(4), to);
+                        });
                     });
-                });
-                column += C;
-                continue;
-            }
-            // Four by four; the last four may repeat the last register.
-            unrolled!(i < (C * R).div_ceil(4) => {
-                let mut four = [sums[0][0]; 4];
-                let mut to = [std::ptr::null_mut::<u8>(); 4];
-                // SAFETY: the output holds `C` columns of the rows, as asserted above; otherwise
-                // `aside` does.
-                unsafe {
-                    unrolled!(j < 4 => {
-                        let at = (4 * i + j).min(C * R - 1);
-                        let (row, column) = (at % R, at / R);
-                        four[j] = simd.scale::<RAISED>(sums[row][column], scales);
-                        to[j] = tile[row].wrapping_add(column * step[row]);
+                } else {
+                    // Four by four; the last four may repeat the last register.
+                    unrolled!(i < (C * R).div_ceil(4) => {
+                        let mut four = [sums[0][0]; 4];
+                        let mut to = [std::ptr::null_mut::<u8>(); 4];
+                        unrolled!(j < 4 => {
+                            let at = (4 * i + j).min(C * R - 1);
+                            let (row, column) = (R - 1 - at % R, at / R);
+                            four[j] = simd.scale::<RAISED>(sums[row][column], scales);
+                            to[j] = tile.add(row * pitch + column * step);
+                        });
+                        simd.store::<RAISED>(four, limits, to);
                     });
-                    simd.store::<RAISED>(four, limits, to);
                 }
-            });
-            column += C;
-        }
-        for row in 0..if narrow { rows } else { 0 } {
-            for (column, bytes) in self.aside[row].iter().take(self.width).enumerate() {
-                let at = start + row * pitch + column * self.step;
-                self.to[at..][..S::LANES].copy_from_slice(&bytes[..S::LANES]);
+                column += C;
             }
         }
     }
@@ -562,15 +594,14 @@ impl<E> Rows<'_, E> {
     /// The accumulators of a tile.
     ///
     /// # Safety
-    /// As for [`Simd`]: `elements` holds the groups of rows of the tile, `weights` all taps, `bias`
-    /// a register.
+    /// As for [`Simd`]: `register` holds what belongs to a register, and the groups of rows of the tile
+    /// that begins at element `first`.
     #[inline(always)]
     unsafe fn sums<S: Simd<Element = E>, const R: usize, const C: usize, const HALVES: bool>(
         &self,
         simd: S,
-        elements: *const E,
-        mut weights: *const i8,
-        bias: *const i32,
+        register: &Register<E>,
+        first: usize,
     ) -> [[S::Sum; C]; R] {
         let window = &self.kernels.window;
         let size = S::LANES * S::GROUP;
@@ -581,15 +612,18 @@ impl<E> Rows<'_, E> {
         let mut slot = self.slot;
         // SAFETY: the caller's promise.
         unsafe {
-            let mut sums = [[simd.sums(bias); C]; R];
+            let mut weights = register.weights;
+            let elements = register.elements.add(first);
+            let mut sums = [[simd.sums(register.bias); C]; R];
             for _ in 0..self.kernels.groups {
                 let mut at = opaque(elements.add(slot * row));
                 slot = next(slot);
                 let mut below = opaque(elements.add(slot * row));
                 for _ in 0..window.kernel[1] {
                     let mut taps = [simd.weights(weights); R];
-                    for r in 1..R {
+                    for r in 0..R {
                         taps[r] = simd.weights(weights.add(r * size));
+                        prefetch(weights.wrapping_add(register.taps + r * size).cast());
                     }
                     weights = weights.add(R * size);
                     for c in 0..C {
