@@ -182,6 +182,18 @@ impl Simd for Avx512Vnni {
     }
 
     #[inline(always)]
+    unsafe fn pairs<const LAST: bool>(self, [left, right]: [__m512i; 2]) -> __m512i {
+        // One of the two words of a group goes to the other's place.
+        unsafe {
+            let swapped = _mm512_set4_epi32(0x0d0c_0f0e, 0x0908_0b0a, 0x0504_0706, 0x0100_0302);
+            match LAST {
+                false => _mm512_mask_shuffle_epi8(left, 0xcccc_cccc_cccc_cccc, right, swapped),
+                true => _mm512_mask_shuffle_epi8(right, 0x3333_3333_3333_3333, left, swapped),
+            }
+        }
+    }
+
+    #[inline(always)]
     unsafe fn dot(self, sum: __m512i, elements: __m512i, weights: __m512i) -> __m512i {
         unsafe { _mm512_dpbusd_epi32(sum, elements, weights) }
     }

@@ -9,6 +9,9 @@
 //! four. There either the weights are shifted down too, or, where the tile would see a group more, the
 //! halves of two groups are put together.
 //!
+//! Of the last group of four (in the middle: the first) a tile may see two rows only. Two columns of
+//! them are put together, then, for one `dot`.
+//!
 //! With a vertical dilation `d` (and stride 1) the rows of every remainder modulo `d` are convolved
 //! as a picture of their own.
 
@@ -21,6 +24,12 @@ use crate::int8::{Shape, Window};
 
 /// Columns of a tile: the widths of the usual feature maps are multiples of 7.
 const COLUMNS: usize = 7;
+
+/// Pairs of columns of a kernel that is five columns wide; the last holds a column too many.
+const PAIRS: usize = 3;
+
+/// Columns that a tile sees at most, of a kernel that is five columns wide.
+const REACH: usize = 2 * (COLUMNS - 1) + 2 * PAIRS;
 
 /// Bytes of interleaved rows that stay in the L1 cache, with the weights.
 const INTERLEAVED: usize = 24 * 1024;
@@ -39,18 +48,21 @@ pub(in crate::int8) struct Kernels {
     blocks: Vec<usize>,
     /// By block: whether the sums are raised: see [`super::RAISE`].
     raised: Vec<bool>,
-    /// Where in a group a tile begins, block, group of rows, column, row of outputs, channel, row of
-    /// the group.
+    /// Where in a group a tile begins, block, whole groups of rows by column and then pairs of columns,
+    /// row of outputs, channel, row of the group.
     weights: Weights,
     /// By block; the input's zero point is folded in.
     bias: Vec<i32>,
     scales: Vec<f32>,
     /// Rows of outputs of a tile.
     rows: usize,
-    /// Groups of rows that a tile is computed from.
+    /// Whole groups of rows that a tile is computed from.
     groups: usize,
     /// Whether these are put together from halves where a tile begins in the middle of one.
     halves: bool,
+    /// The width of the kernels, 3 or 5, if a tile loads each column of a group once for all taps; 5 only
+    /// where it sees half a group besides the whole ones. Otherwise 0.
+    unrolled: usize,
 }
 
 impl Kernels {
@@ -69,35 +81,52 @@ impl Kernels {
             return None;
         }
         let [height, width] = window.kernel;
-        let groups = (height + rows - 1).div_ceil(S::GROUP);
-        let halves = S::GROUP == 4 && (2 + height + rows - 1).div_ceil(4) > groups;
+        let seen = height + rows - 1;
+        // There are registers for the columns that a tile sees.
+        let known = S::PANEL == 4 && window.dilations[1] == 1;
+        let unrolled = match width {
+            3 if known => 3,
+            5 if known && matches!(seen % 4, 1 | 2) => 5,
+            _ => 0,
+        };
+        let paired = unrolled == 5;
+        let pairs = if paired { PAIRS } else { 0 };
+        let groups = if paired { seen / 4 } else { seen.div_ceil(S::GROUP) };
+        let halves = S::GROUP == 4 && !paired && (2 + seen).div_ceil(4) > groups;
         let blocks: Vec<usize> =
             (0..channels).step_by(S::LANES).map(|c| c.min(channels - S::LANES)).collect();
         let zero: i32 = S::element(filters.input_zero_point).into();
         let (mut bias, mut packed_scales) = (Vec::new(), Vec::new());
-        let taps = groups * width * rows * S::LANES * S::GROUP;
+        let taps = (groups * width + pairs) * rows * S::LANES * S::GROUP;
         let mut weights = Weights::new(S::GROUP / 2 * blocks.len() * taps);
         let mut packed = weights.chunks_exact_mut(S::GROUP);
-        for middle in 0..S::GROUP / 2 {
-            for (&first, group) in
-                blocks.iter().flat_map(|block| (0..groups).map(move |g| (block, g)))
-            {
-                // The row of the picture, counted from the first group's.
-                let row_at = |at: usize| {
-                    let below = usize::from(halves && middle == 1 && at < 2);
-                    (group + below) * S::GROUP + at
-                };
-                for (column, row) in (0..width).flat_map(|x| (0..rows).map(move |y| (x, y))) {
+        for (middle, &first) in
+            (0..S::GROUP / 2).flat_map(|middle| blocks.iter().map(move |first| (middle, first)))
+        {
+            // Packs the weights of the pixels of one register, whose rows and columns are counted from the
+            // tile's first group on.
+            let mut pack = |pixels: [[usize; 2]; 4]| {
+                for row in 0..rows {
                     for (channel, packed) in (first..first + S::LANES).zip(&mut packed) {
                         let kernel = &filters.weights[channel * height * width..];
-                        for (at, packed) in packed.iter_mut().enumerate() {
-                            let tap = row_at(at).wrapping_sub(2 * middle + row);
-                            if tap < height {
-                                *packed = kernel[tap * width + column];
+                        for (packed, [y, x]) in packed.iter_mut().zip(pixels) {
+                            let tap = y.wrapping_sub(2 * middle + row);
+                            if tap < height && x < width {
+                                *packed = kernel[tap * width + x];
                             }
                         }
                     }
                 }
+            };
+            for (group, column) in (0..groups).flat_map(|g| (0..width).map(move |x| (g, x))) {
+                pack(std::array::from_fn(|at| {
+                    let below = middle == 1 && (paired || halves && at < 2);
+                    [(group + usize::from(below)) * S::GROUP + at, column]
+                }));
+            }
+            for pair in 0..pairs {
+                let row = if middle == 1 { 2 } else { groups * 4 };
+                pack(std::array::from_fn(|at| [row + at % 2, 2 * pair + at / 2]));
             }
         }
         let raised: Vec<bool> = blocks
@@ -113,7 +142,19 @@ impl Kernels {
         }
         let padding = vec![filters.input_zero_point; channels];
         let scales = packed_scales;
-        Some(Self { window, padding, blocks, raised, weights, bias, scales, rows, groups, halves })
+        Some(Self {
+            window,
+            padding,
+            blocks,
+            raised,
+            weights,
+            bias,
+            scales,
+            rows,
+            groups,
+            halves,
+            unrolled,
+        })
     }
 
     /// A byte outside of the picture: the input's zero point.
@@ -128,13 +169,21 @@ impl Kernels {
 
     /// Columns of interleaved groups for so many outputs across.
     fn columns(&self, width: usize) -> usize {
-        (width.max(COLUMNS) - 1) * self.window.strides[1] + self.window.extent(1)
+        // The last pair may hold a column too many.
+        let extent = self.window.extent(1).max(2 * self.pairs());
+        (width.max(COLUMNS) - 1) * self.window.strides[1] + extent
     }
 
     /// The most groups that a tile sees.
     #[inline(always)]
     fn seen(&self) -> usize {
-        self.groups + usize::from(self.halves)
+        self.groups + usize::from(self.halves || self.pairs() > 0)
+    }
+
+    /// Pairs of columns of half a group that a tile sees.
+    #[inline(always)]
+    fn pairs(&self) -> usize {
+        if self.unrolled == 5 { PAIRS } else { 0 }
     }
 }
 
@@ -262,7 +311,7 @@ impl<const R: usize, const C: usize, const PLANAR: bool> Kernel for Tiled<'_, R,
                     // A tile begins with every second row.
                     let (group, middle) = (tile / (S::GROUP / 2), tile % (S::GROUP / 2) == 1);
                     let halves = kernels.halves && middle;
-                    let end = group + kernels.groups + usize::from(halves);
+                    let end = group + kernels.groups + usize::from(halves || kernels.pairs() > 0);
                     for group in interleaved..end {
                         let row = (first + phase) * kernels.window.strides[0]
                             + group * S::GROUP * dilation;
@@ -296,9 +345,12 @@ impl<const R: usize, const C: usize, const PLANAR: bool> Kernel for Tiled<'_, R,
                         to: &mut *to,
                         aside: &mut aside,
                     };
-                    match halves {
-                        false => rows.run::<S, R, C, PLANAR, false>(simd),
-                        true => rows.run::<S, R, C, PLANAR, true>(simd),
+                    match (kernels.unrolled, halves) {
+                        (5, _) if S::PANEL == 4 => rows.run::<S, R, C, 5, PLANAR, false>(simd),
+                        (3, true) if S::PANEL == 4 => rows.run::<S, R, C, 3, PLANAR, true>(simd),
+                        (3, false) if S::PANEL == 4 => rows.run::<S, R, C, 3, PLANAR, false>(simd),
+                        (_, true) => rows.run::<S, R, C, 0, PLANAR, true>(simd),
+                        (_, false) => rows.run::<S, R, C, 0, PLANAR, false>(simd),
                     }
                 }
             }
@@ -457,12 +509,13 @@ struct Register<E> {
 
 impl<E> Rows<'_, E> {
     /// Computes them, `R` rows by `C` columns at a time; `HALVES` if the groups are to be put together
-    /// from halves.
+    /// from halves. `K` is [`Kernels::unrolled`].
     #[inline(always)]
     fn run<
         S: Simd<Element = E>,
         const R: usize,
         const C: usize,
+        const K: usize,
         const PLANAR: bool,
         const HALVES: bool,
     >(
@@ -471,7 +524,7 @@ impl<E> Rows<'_, E> {
     ) {
         let kernels = self.kernels;
         let size = S::LANES * S::GROUP;
-        let taps = kernels.groups * kernels.window.kernel[1] * R * size;
+        let taps = (kernels.groups * kernels.window.kernel[1] + kernels.pairs()) * R * size;
         let plane = kernels.seen() * self.columns * size;
         let Range { start, end } = self.blocks;
         let count = end - start;
@@ -513,8 +566,8 @@ impl<E> Rows<'_, E> {
                     steps,
                 };
                 match raised {
-                    false => self.register::<S, R, C, PLANAR, HALVES, false>(simd, register),
-                    true => self.register::<S, R, C, PLANAR, HALVES, true>(simd, register),
+                    false => self.register::<S, R, C, K, PLANAR, HALVES, false>(simd, register),
+                    true => self.register::<S, R, C, K, PLANAR, HALVES, true>(simd, register),
                 }
             }
             if narrow {
@@ -539,6 +592,7 @@ impl<E> Rows<'_, E> {
         S: Simd<Element = E>,
         const R: usize,
         const C: usize,
+        const K: usize,
         const PLANAR: bool,
         const HALVES: bool,
         const RAISED: bool,
@@ -557,7 +611,7 @@ impl<E> Rows<'_, E> {
             while column < self.width {
                 // The last tile ends with the row; it may overlap the one before it.
                 let first = column.min(self.width.saturating_sub(C));
-                let sums = self.sums::<S, R, C, HALVES>(simd, &register, first * pixel);
+                let sums = self.sums::<S, R, C, K, HALVES>(simd, &register, first * pixel);
                 let tile = register.to.add(first * step);
                 if PLANAR {
                     unrolled!(row < R => {
@@ -597,7 +651,13 @@ impl<E> Rows<'_, E> {
     /// As for [`Simd`]: `register` holds what belongs to a register, and the groups of rows of the tile
     /// that begins at element `first`.
     #[inline(always)]
-    unsafe fn sums<S: Simd<Element = E>, const R: usize, const C: usize, const HALVES: bool>(
+    unsafe fn sums<
+        S: Simd<Element = E>,
+        const R: usize,
+        const C: usize,
+        const K: usize,
+        const HALVES: bool,
+    >(
         &self,
         simd: S,
         register: &Register<E>,
@@ -605,11 +665,12 @@ impl<E> Rows<'_, E> {
     ) -> [[S::Sum; C]; R] {
         let window = &self.kernels.window;
         let size = S::LANES * S::GROUP;
-        // Two rows of outputs have a stride of 1, one has 2.
-        let step = (3 - R) * size;
         let (row, dilation) = (self.columns * size, window.dilations[1] * size);
+        // Two rows of outputs have a stride of 1, one has 2.
+        let step = 3 - R;
         let next = |slot: usize| if slot + 1 < self.kernels.seen() { slot + 1 } else { 0 };
-        let mut slot = self.slot;
+        // With pairs, the ring has one group besides the whole ones: in the middle, the first.
+        let mut slot = if K == 5 && self.middle { next(self.slot) } else { self.slot };
         // SAFETY: the caller's promise.
         unsafe {
             let mut weights = register.weights;
@@ -619,27 +680,84 @@ impl<E> Rows<'_, E> {
                 let mut at = opaque(elements.add(slot * row));
                 slot = next(slot);
                 let mut below = opaque(elements.add(slot * row));
-                for _ in 0..window.kernel[1] {
-                    let mut taps = [simd.weights(weights); R];
-                    for r in 0..R {
-                        taps[r] = simd.weights(weights.add(r * size));
-                        prefetch(weights.wrapping_add(register.taps + r * size).cast());
+                let element = |at: *const E, below: *const E| match HALVES {
+                    true => simd.halves(simd.operand(at), simd.operand(below)),
+                    false => simd.operand(at),
+                };
+                if K == 0 {
+                    for _ in 0..window.kernel[1] {
+                        let column = |c| c * step * size;
+                        let element = |c| element(at.add(column(c)), below.add(column(c)));
+                        Self::tap(simd, &mut sums, &mut weights, register.taps, element);
+                        at = at.wrapping_add(dilation);
+                        below = below.wrapping_add(dilation);
                     }
-                    weights = weights.add(R * size);
-                    for c in 0..C {
-                        let mut element = simd.operand(at.add(c * step));
-                        if HALVES {
-                            element = simd.halves(element, simd.operand(below.add(c * step)));
-                        }
-                        for r in 0..R {
-                            sums[r][c] = simd.dot(sums[r][c], element, taps[r]);
-                        }
-                    }
-                    at = at.wrapping_add(dilation);
-                    below = below.wrapping_add(dilation);
+                } else {
+                    let mut columns = [element(at, below); REACH];
+                    unrolled!(x < (C - 1) * (3 - R) + K => {
+                        columns[x] = element(at.add(x * size), below.add(x * size));
+                    });
+                    unrolled!(x < K => {
+                        let element = |c| columns[c * step + x];
+                        Self::tap(simd, &mut sums, &mut weights, register.taps, element);
+                    });
                 }
             }
+            if K == 5 {
+                let at = opaque(elements.add(slot * row));
+                let mut columns = [simd.operand(at); REACH];
+                unrolled!(x < (C - 1) * (3 - R) + 2 * PAIRS => {
+                    columns[x] = simd.operand(at.add(x * size));
+                });
+                // What the last column would be put together with is never used.
+                let two = |x: usize| [columns[x], columns[(x + 1).min(REACH - 1)]];
+                let mut pairs = columns;
+                if self.middle {
+                    unrolled!(x < REACH => {
+                        pairs[x] = simd.pairs::<true>(two(x));
+                    });
+                } else {
+                    unrolled!(x < REACH => {
+                        pairs[x] = simd.pairs::<false>(two(x));
+                    });
+                }
+                unrolled!(x < PAIRS => {
+                    let element = |c| pairs[c * step + 2 * x];
+                    Self::tap(simd, &mut sums, &mut weights, register.taps, element);
+                });
+            }
             sums
+        }
+    }
+
+    /// Adds the products of a register of weights for each row of outputs, and of an element for each
+    /// column. Goes on to the next weights, and fetches the next register's: those are `taps` ahead.
+    ///
+    /// # Safety
+    /// As for [`Simd`]: `weights` holds a register for each row.
+    #[inline(always)]
+    unsafe fn tap<S: Simd<Element = E>, const R: usize, const C: usize>(
+        simd: S,
+        sums: &mut [[S::Sum; C]; R],
+        weights: &mut *const i8,
+        taps: usize,
+        element: impl Fn(usize) -> S::Operand,
+    ) {
+        let size = S::LANES * S::GROUP;
+        // SAFETY: the caller's promise.
+        unsafe {
+            let mut of = [simd.weights(*weights); R];
+            unrolled!(r < R => {
+                of[r] = simd.weights(weights.add(r * size));
+                prefetch(weights.wrapping_add(taps + r * size).cast());
+            });
+            *weights = weights.add(R * size);
+            unrolled!(c < C => {
+                let element = element(c);
+                unrolled!(r < R => {
+                    sums[r][c] = simd.dot(sums[r][c], element, of[r]);
+                });
+            });
         }
     }
 }

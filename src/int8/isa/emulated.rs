@@ -85,6 +85,14 @@ impl<const L: usize> Simd for Emulated<L> {
     }
 
     #[inline(never)]
+    unsafe fn pairs<const LAST: bool>(self, [left, right]: [[[u8; 4]; L]; 2]) -> [[u8; 4]; L] {
+        std::array::from_fn(|lane| {
+            let ([a, b, c, d], [e, f, g, h]) = (left[lane], right[lane]);
+            if LAST { [c, d, g, h] } else { [a, b, e, f] }
+        })
+    }
+
+    #[inline(never)]
     unsafe fn dot(self, sum: [i32; L], elements: [[u8; 4]; L], weights: [[u8; 4]; L]) -> [i32; L] {
         std::array::from_fn(|lane| {
             let products = (0..4)

@@ -42,14 +42,14 @@ pub(super) use gemm::{Matrix, Pixels, Project, tile_pixels};
 use scratch::Integer;
 pub(super) use scratch::Scratch;
 
-/// Writes a statement for each of four or at most twelve indices: what indexes registers by a rolled
+/// Writes a statement for each of four or at most eighteen indices: what indexes registers by a rolled
 /// loop keeps them in memory.
 macro_rules! unrolled {
     ($index:ident < 4 => $body:block) => {
         unrolled!(@all $index, $body, 0 1 2 3)
     };
     ($index:ident < $end:expr => $body:block) => {
-        unrolled!(@ $index, $end, $body, 0 1 2 3 4 5 6 7 8 9 10 11)
+        unrolled!(@ $index, $end, $body, 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17)
     };
     (@all $index:ident, $body:block, $($n:literal)*) => {
         $({
@@ -311,6 +311,13 @@ pub(in crate::int8) trait Simd: Copy + Send + Sync {
     #[inline(always)]
     unsafe fn halves(self, upper: Self::Operand, _lower: Self::Operand) -> Self::Operand {
         upper
+    }
+
+    /// Groups of the first two elements of two groups, or of the last two if `LAST`. Called only with
+    /// groups and panels of four.
+    #[inline(always)]
+    unsafe fn pairs<const LAST: bool>(self, [first, _]: [Self::Operand; 2]) -> Self::Operand {
+        first
     }
 
     /// `sum + elements . weights` in every lane.
