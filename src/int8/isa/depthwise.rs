@@ -10,7 +10,7 @@
 //! halves of two groups are put together.
 //!
 //! Of the last group of four (in the middle: the first) a tile may see two rows only. Two columns of
-//! them are put together, then, for one `dot`.
+//! them are put together, then, for one `dot`: five columns of six rows take eight instead of ten.
 //!
 //! With a vertical dilation `d` (and stride 1) the rows of every remainder modulo `d` are convolved
 //! as a picture of their own.
@@ -487,6 +487,7 @@ struct Rows<'a, E> {
     channels: usize,
     /// The first pixel.
     first: usize,
+    /// Whether there is a lower row.
     lower: bool,
     output: &'a Output,
     to: &'a mut [u8],
@@ -532,8 +533,9 @@ impl<E> Rows<'_, E> {
         let weights = &kernels.weights[at * taps..][..count * taps];
         let bias = &kernels.bias[start * S::LANES..][..count * S::LANES];
         let scales = &kernels.scales[start * S::LANES..][..count * S::LANES];
-        assert!(R == kernels.rows && C <= COLUMNS && self.slot < kernels.seen());
-        assert!(self.elements.len() >= count * plane);
+        assert!(R == kernels.rows && C <= COLUMNS && K == kernels.unrolled);
+        assert!(self.slot < kernels.seen() && self.elements.len() >= count * plane);
+        // From a pixel of the output to the next, and from a register to the next.
         let (step, planes) = match PLANAR {
             true => (S::LANES, self.to.len() / kernels.blocks.len()),
             false => (self.channels, 0),
