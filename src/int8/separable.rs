@@ -27,9 +27,11 @@ pub struct Separable {
 }
 
 impl Separable {
-    /// Whether a joined expansion takes less time than one on its own, for the shape of what it puts out.
-    pub fn pays(expanded: Shape) -> bool {
-        expanded.len() >= LARGE
+    /// Whether a joined expansion takes less time than one on its own: what it puts out, of this shape, is
+    /// large, and the kernels see few rows of it twice, where a thread's rows of outputs meet another's.
+    pub fn pays(expanded: Shape, depthwise: &Convolution) -> bool {
+        let shared = depthwise.window.extent(0) - 1;
+        expanded.len() >= LARGE && expanded.height >= 4 * shared
     }
 
     /// The convolutions as one, where they are such, and the instruction set has the kernels for it: those

@@ -269,7 +269,8 @@ impl<'a> Rewrite<'a> {
         let [picture] = inputs else { return None };
         let before = convolutions.iter().find_map(|&i| {
             let (makes, ..) = self.convolution(i)?;
-            (makes == picture && self.pays(picture) && self.is_read_once(picture)).then_some(i)
+            (makes == picture && self.pays(picture, built) && self.is_read_once(picture))
+                .then_some(i)
         });
         let behind = convolutions.iter().find_map(|&i| {
             let (_, inputs, _) = self.convolution(i)?;
@@ -305,13 +306,13 @@ impl<'a> Rewrite<'a> {
         }
     }
 
-    /// Whether it pays to join the convolution that makes this picture with the one that reads it.
-    fn pays(&self, picture: &str) -> bool {
+    /// Whether it pays to join the convolution that makes this picture with the depthwise one that reads it.
+    fn pays(&self, picture: &str, depthwise: &Convolution) -> bool {
         let Some(&[Some(channels), Some(height), Some(width)]) = self.planner.pictures.get(picture)
         else {
             return false;
         };
-        Separable::pays(Shape { height, width, channels })
+        Separable::pays(Shape { height, width, channels }, depthwise)
     }
 
     /// Whether only one node reads the numbers that these bytes stand for.
